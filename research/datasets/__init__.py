@@ -1,0 +1,1 @@
+"""Dataset snapshots: bars read from files, and folders checked against their manifests."""
