@@ -1,0 +1,1 @@
+"""The experiments that ship with Research OS, written as a user would write them."""

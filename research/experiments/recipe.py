@@ -1,0 +1,134 @@
+"""The recipe: the question that a run asks, built from what was asked for.
+
+Owns the record ``recipe/v1``: which code, which input, which parameters, which environment. Two
+equal questions become one id here or nowhere.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from research.context import Context
+from research.datasets.snapshot import Snapshot, find_snapshot
+from research.errors import BadInput, BrokenExperiment
+from research.experiments import capsule, closure, environment, parameters, registry
+from research.experiments.spec import ExperimentSpec
+from rosdb import Link, Transaction, put_files
+
+SCHEMA: Final = "recipe/v1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What somebody asks to be run."""
+
+    experiment_id: str
+    overrides: Sequence[tuple[str, Any]] = ()
+    dataset: str | None = None
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """A recipe, with what was used to build it that is no part of it."""
+
+    recipe: Link
+    fields: Mapping[str, Any]
+    snapshot: Snapshot | None
+    spec: ExperimentSpec
+
+
+def build(context: Context, tx: Transaction, request: Request) -> Question:
+    """Build the recipe of a request, its code tree and inputs put into the transaction.
+
+    Raises: BadInput and NotThere in all their kinds.
+    """
+    registration = registry.find(context.experiments_folder, request.experiment_id)
+    spec = read_spec(context, registration)
+    found = collect_code(registration, spec)
+    values = parameters.apply_overrides(
+        request.experiment_id, parameters.copied(spec.parameters), request.overrides
+    )
+    parameters.check_constraints(request.experiment_id, spec.constraints, values)
+    snapshot = _snapshot(context, spec, request.dataset)
+    fields = {
+        "capsule": capsule.VERSION,
+        "experiment": request.experiment_id,
+        "entry": registration.module,
+        "parameters": values,
+        "seed": _seed(spec, request.seed),
+        "environment": environment.describe(found.foreign),
+    }
+    links = {"code": put_code(tx, found), **_inputs(spec, snapshot)}
+    recipe = tx.put_record(SCHEMA, fields, links)
+    return Question(recipe=recipe, fields=fields, snapshot=snapshot, spec=spec)
+
+
+def put_code(tx: Transaction, found: closure.Closure) -> Link:
+    """Put a closure as a code tree, with the facade that it needs."""
+    files: dict[str, Path | bytes] = dict(found.files)
+    if found.facade:
+        files[closure.FACADE_PATH] = found.facade.encode()
+    return put_files(tx, files)
+
+
+def collect_code(registration: registry.Registration, spec: ExperimentSpec) -> closure.Closure:
+    """Collect the code of an experiment as it is today.
+
+    Raises: BrokenExperiment, ForbiddenImport.
+    """
+    return closure.collect(
+        registration.experiment_id, registration.module, registration.root, spec.include
+    )
+
+
+def read_spec(context: Context, registration: registry.Registration) -> ExperimentSpec:
+    """Return what an experiment declares.
+
+    Raises: BrokenExperiment, ForbiddenImport.
+    """
+    return registry.read_spec(registration, lambda r: ask_child(context, r))
+
+
+def ask_child(context: Context, registration: registry.Registration) -> dict[str, Any]:
+    """Ask a child process what an experiment declares.
+
+    Raises: BrokenExperiment, ForbiddenImport.
+    """
+    with context.store.transaction("read a declaration") as tx:
+        found = closure.collect(registration.experiment_id, registration.module, registration.root)
+        code = put_code(tx, found)
+    return capsule.ask_spec(context.store, registration.experiment_id, registration.module, code)
+
+
+def _snapshot(context: Context, spec: ExperimentSpec, asked: str | None) -> Snapshot | None:
+    name = asked if asked is not None else spec.input_dataset
+    if name is None:
+        return None
+    if spec.input_dataset is None and spec.input_kind is None:
+        raise BadInput(f"{spec.experiment_id} takes no dataset")
+    return find_snapshot(context, name)
+
+
+def _inputs(spec: ExperimentSpec, snapshot: Snapshot | None) -> dict[str, Link]:
+    if snapshot is None:
+        return {}
+    kind = spec.input_kind or ("bars" if snapshot.bars is not None else "files")
+    links: dict[str, Link] = {}
+    if kind in ("bars", "both"):
+        if snapshot.bars is None:
+            raise BadInput(f"{spec.experiment_id} asks for bars; {snapshot.label} holds none")
+        links["bars"] = snapshot.bars
+    if kind in ("files", "both"):
+        links["files"] = snapshot.files
+    if not links:
+        raise BrokenExperiment(spec.experiment_id, f"input_kind {kind!r}: bars, files or both")
+    return links
+
+
+def _seed(spec: ExperimentSpec, asked: int | None) -> int:
+    seed = spec.seed if asked is None else asked
+    if not -(2**63) <= seed < 2**63:
+        raise BadInput(f"seed {seed} does not fit 64 bits")
+    return seed

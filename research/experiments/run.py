@@ -1,0 +1,282 @@
+"""Performing a run: from a request to a recorded outcome.
+
+Owns the life of a run: look the recipe up; if it was never answered, record the run (pending),
+start its child (running), record what came of it (completed or failed), each a move of the run's
+ref. The lease, a kernel lock that ends with the process, tells a running run from a dead one.
+"""
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from research.context import Context
+from research.datasets.snapshot import Snapshot
+from research.errors import BadInput, NameTaken, RunFailed
+from research.experiments import capsule, recipe, runs
+from research.experiments.recipe import Request
+from research.experiments.runs import RunManifest
+from rosdb import (
+    RUNS,
+    Link,
+    ObjectId,
+    Record,
+    Store,
+    Transaction,
+    check_run_name,
+    errors,
+    exclusive_lock,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Performed:
+    """A run, and whether it was answered from the store."""
+
+    manifest: RunManifest
+    is_cached: bool
+    contradicts: RunManifest | None = None
+    """An earlier run of the same recipe with another outcome: it is not deterministic."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How a run stands beyond its status; empty while it runs."""
+
+    seconds: float | None = None
+    error: Mapping[str, str] | None = None
+    outcome: Link | None = None
+    log: bytes = b""
+    log_bytes_cut: int = 0
+
+
+def run(
+    context: Context, request: Request, *, name: str | None = None, force: bool = False
+) -> Performed:
+    """Answer a request from the store, or run it and record the run.
+
+    Raises: BadInput and NotThere in their kinds; RunFailed, when the run is kept as failed.
+    """
+    store = context.store
+    if name is not None:
+        check_run_name(name)
+    with store.transaction(f"recipe of {request.experiment_id}") as tx:
+        question = recipe.build(context, tx, request)
+        earlier = runs.find_completed(store, question.recipe)
+        if earlier is not None and not force:
+            tx.abandon()
+    if earlier is not None and not force:
+        return Performed(manifest=_named(context, earlier, name), is_cached=True)
+    run_id = execute(
+        context,
+        question.recipe,
+        snapshot=question.snapshot,
+        metrics=question.spec.metrics,
+        name=name,
+    )
+    manifest = runs.read_run(store, run_id, name)
+    if manifest.error is not None:
+        raise _failure(manifest)
+    contradicts = earlier if earlier and earlier.outcome_id != manifest.outcome_id else None
+    return Performed(manifest=manifest, is_cached=False, contradicts=contradicts)
+
+
+def execute(
+    context: Context,
+    recipe_id: Link,
+    *,
+    snapshot: Snapshot | None = None,
+    metrics: Sequence[str] = (),
+    replay_of: RunManifest | None = None,
+    name: str | None = None,
+) -> Link:
+    """Record a run of a stored recipe, execute it in a child, and record what came of it.
+
+    Raises: NameTaken; KeyboardInterrupt, after the run was recorded as failed.
+    """
+    store = context.store
+    before = _check_name(store, name, None)
+    with contextlib.ExitStack() as stack:
+        with store.transaction("run pending") as tx:
+            run_id = _put_run(context, tx, recipe_id, snapshot, list(metrics), replay_of)
+            # Held before anyone can see the run, so that nobody takes it for a dead one.
+            stack.enter_context(_lease(store, run_id))
+            if name is not None:
+                tx.move_ref(runs.name_ref(name), run_id, expected=before)
+        _perform(context, run_id, store.get_record(recipe_id))
+    return run_id
+
+
+def _put_run(
+    context: Context,
+    tx: Transaction,
+    recipe_id: Link,
+    snapshot: Snapshot | None,
+    metrics: list[str],
+    replay_of: RunManifest | None,
+) -> Link:
+    """Put a run's record and move its ref to it: the run is pending."""
+    links: dict[str, ObjectId] = {"recipe": recipe_id}
+    dataset: Mapping[str, str] | None = None
+    if snapshot is not None:
+        links["snapshot"] = snapshot.link
+        dataset = {"name": snapshot.name, "version": snapshot.version}
+    if replay_of is not None:
+        links["replay_of"] = replay_of.run_id
+        dataset, metrics = replay_of.run.fields["dataset"], replay_of.run.fields["metrics"]
+        if "snapshot" in replay_of.run.links:
+            links["snapshot"] = replay_of.run.links["snapshot"]
+    fields = {
+        "created_at_ns": context.now_ns(),
+        "process": context.process,
+        "kind": "run" if replay_of is None else "replay",
+        "user": context.user,
+        "host": context.host,
+        "agent": context.agent,
+        "ros": context.software,
+        "git": context.git(),
+        "dataset": dataset,
+        "metrics": metrics,
+    }
+    run_id = tx.put_record(runs.RUN_SCHEMA, fields, links)
+    tx.move_ref(f"{RUNS}{run_id}", run_id, expected=None)
+    return run_id
+
+
+def _perform(context: Context, run_id: Link, question: Record) -> None:
+    """Start the child, wait for it, and move the run to what came of it."""
+    started = context.monotonic()
+    running = _move_status(context, run_id, run_id, "running", Ending())
+    try:
+        with capsule.open_capsule() as box:
+            _fill(context.store, box, question)
+            answer = box.run(question)
+            _record(context, run_id, running, box, answer, context.monotonic() - started)
+    except KeyboardInterrupt:
+        error = {"kind": "interrupted", "message": "it was interrupted", "where": ""}
+        ending = Ending(seconds=context.monotonic() - started, error=error)
+        _move_status(context, run_id, running, "failed", ending)
+        raise
+
+
+def _fill(store: Store, box: capsule.Capsule, question: Record) -> None:
+    version = question.fields["capsule"]
+    if version != capsule.VERSION:
+        raise BadInput(f"the run needs version {version} of the capsule; this is {capsule.VERSION}")
+    box.write_code(store, question.links["code"])
+    if "bars" in question.links:
+        box.write_bars(store, question.links["bars"])
+    if "files" in question.links:
+        box.write_files(store, question.links["files"])
+
+
+def _record(
+    context: Context,
+    run_id: Link,
+    running: Link,
+    box: capsule.Capsule,
+    answer: capsule.Answer,
+    seconds: float,
+) -> None:
+    """Record the outcome, or the failure; an output that is no artifact is a failure too."""
+    error = answer.error
+    if error is None:
+        try:
+            with context.store.transaction("run completed") as tx:
+                fields = {"metrics": dict(answer.metrics or {})}
+                links = {"artifacts": box.collect(tx)}
+                ending = Ending(
+                    seconds=seconds,
+                    outcome=tx.put_record(runs.OUTCOME_SCHEMA, fields, links),
+                    log=answer.log,
+                    log_bytes_cut=answer.log_bytes_cut,
+                )
+                _put_status(context, tx, run_id, running, "completed", ending)
+            return
+        except (errors.BadName, errors.BadTable, errors.NotCanonical) as fault:
+            error = capsule.ChildError(kind=type(fault).__name__, message=str(fault), where="")
+    ending = Ending(
+        seconds=seconds,
+        error={"kind": error.kind, "message": error.message, "where": error.where},
+        log=answer.log,
+        log_bytes_cut=answer.log_bytes_cut,
+    )
+    _move_status(context, run_id, running, "failed", ending)
+
+
+def _move_status(
+    context: Context, run_id: Link, before: Link, status: runs.Status, ending: Ending
+) -> Link:
+    with context.store.transaction(f"run {status}") as tx:
+        return _put_status(context, tx, run_id, before, status, ending)
+
+
+def _put_status(
+    context: Context,
+    tx: Transaction,
+    run_id: Link,
+    before: Link,
+    status: runs.Status,
+    ending: Ending,
+) -> Link:
+    links: dict[str, ObjectId] = {"run": run_id}
+    if ending.outcome is not None:
+        links["outcome"] = ending.outcome
+    if ending.log:
+        links["log"] = tx.put_blob(ending.log)
+    fields = {
+        "status": status,
+        "at_ns": context.now_ns(),
+        "seconds": ending.seconds,
+        "error": None if ending.error is None else dict(ending.error),
+        "log_bytes_cut": ending.log_bytes_cut,
+    }
+    link = tx.put_record(runs.STATUS_SCHEMA, fields, links)
+    tx.move_ref(f"{RUNS}{run_id}", link, expected=before)
+    return link
+
+
+@contextlib.contextmanager
+def _lease(store: Store, run_id: Link) -> Iterator[None]:
+    path = runs.lease_path(store, run_id)
+    with exclusive_lock(path):
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _named(context: Context, manifest: RunManifest, name: str | None) -> RunManifest:
+    """Give an earlier run the name that was asked for, unless it has it already."""
+    if name is None or manifest.name == name:
+        return manifest
+    before = _check_name(context.store, name, manifest.run_id)
+    if before != manifest.run_id:
+        with context.store.transaction(f"name {name}") as tx:
+            tx.move_ref(runs.name_ref(name), manifest.run_id, expected=before)
+    return runs.read_run(context.store, manifest.run_id, name)
+
+
+def _check_name(store: Store, name: str | None, wanted: ObjectId | None) -> ObjectId | None:
+    """Return what a name leads to now, if it may be moved: it is free, or its run came to nothing.
+
+    Raises: NameTaken.
+    """
+    owner = None if name is None else store.ref(runs.name_ref(name))
+    if name is None or owner is None or owner == wanted:
+        return owner
+    if runs.read_run(store, owner).status == "failed":
+        return owner
+    raise NameTaken("run name", name, f"it names run {str(owner)[:12]}")
+
+
+def _failure(manifest: RunManifest) -> Exception:
+    error = manifest.error or {}
+    if error.get("kind") == "ParameterError":
+        return BadInput(f"{manifest.experiment}: {error['message']}")
+    return RunFailed(
+        manifest.experiment,
+        str(manifest.run_id),
+        error.get("kind", ""),
+        error.get("message", ""),
+        error.get("where", ""),
+    )

@@ -1,0 +1,43 @@
+"""The workspace: the folders that people work in, beside the store.
+
+Owns what ``ros init`` makes. The example is a file that a person can read, change and run.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from rosdb import FOLDER, Store
+
+_EXAMPLE_NAME: Final = "momentum_example.py"
+_EXAMPLE: Final = Path(__file__).parent / "experiments" / "example.txt"
+FOLDERS: Final = ("research/experiments", "research/datasets", "configs/strategies")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """What making a workspace came to."""
+
+    store: Path
+    is_new: bool
+    written: tuple[Path, ...] = ()
+
+
+def init(folder: Path, *, bare: bool) -> Made:
+    """Make a workspace in a folder; on an existing one, change nothing.
+
+    Raises: StoreUnwritable, NotADirectoryError.
+    """
+    store = folder.absolute() / FOLDER
+    if (store / "format").exists():
+        return Made(store=store, is_new=False)
+    Store.init(store)
+    if bare:
+        return Made(store=store, is_new=True, written=(store,))
+    folders = [store.parent / name for name in FOLDERS]
+    for path in folders:
+        path.mkdir(parents=True, exist_ok=True)
+    example = folders[0] / _EXAMPLE_NAME
+    if not example.exists():
+        example.write_text(_EXAMPLE.read_text("utf-8"), "utf-8")
+    return Made(store=store, is_new=True, written=(store, example, *folders[1:]))
