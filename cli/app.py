@@ -1,0 +1,105 @@
+"""The command ``ros``: which commands there are, and the way from an error to a status.
+
+Owns the list of commands. Each has a file of its own name with one function of that name; only
+the one that is called is imported, for start-up is what a person feels.
+"""
+
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+from typer.core import TyperGroup
+
+from cli import exits
+from cli.context import arguments, enter
+from research.context import software_version
+
+# In the order of a first day's work; the text is what `ros --help` shows.
+COMMANDS: Final = {
+    "init": "make a workspace with its store",
+    "data": "add, list and verify dataset snapshots",
+    "experiments": "list the experiments and their parameters",
+    "run": "run an experiment, or answer from the store",
+    "replay": "run a run again and compare to the bit",
+    "log": "browse history",
+    "show": "show a run, or print one of its outputs",
+    "diff": "show what differs between two runs",
+    "checkout": "write a run's spec, metrics and artifacts to files",
+    "promote": "write a disabled config for a run",
+    "refs": "list what each name points to",
+    "journal": "list every move of every name",
+    "fsck": "verify every object, link and move",
+    "stats": "count objects, runs and bytes",
+}
+_HELP: Final = (
+    "git for quantitative research: every input and output of every run is an immutable object,"
+    " so a run can be found, compared and run again to the bit."
+)
+
+
+class _LazyGroup(TyperGroup):
+    """Imports a command's file when the command is asked for."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"cli.{cmd_name}")
+        command = typer.main.get_command(module.app)
+        command.name = cmd_name
+        return command
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+app = typer.Typer(
+    cls=_LazyGroup,
+    name="ros",
+    help=_HELP,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(value: bool) -> None:
+    if value:
+        print(f"ros {software_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def ros(
+    folder: Annotated[
+        Path | None,
+        typer.Option("-C", metavar="DIR", help="run as if started in DIR"),
+    ] = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version")
+    ] = False,
+) -> None:
+    """Take the options that stand before the command."""
+    if folder is not None:
+        enter(folder)
+
+
+def main() -> None:
+    """Run the command line; the only way out is a status."""
+    command = typer.main.get_command(app)
+    try:
+        status = command.main(args=arguments(), prog_name="ros", standalone_mode=False)
+        sys.stdout.flush()
+    except BaseException as error:
+        status = exits.report(error)
+        if isinstance(error, BrokenPipeError):
+            # Whoever read us has gone; a second complaint at shutdown helps nobody.
+            sys.stdout = None
+    sys.exit(status if isinstance(status, int) else 0)

@@ -1,0 +1,166 @@
+"""``ros data``: add, list, show, verify and check out dataset snapshots."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cli import render
+from cli.context import open_context
+from research.datasets import snapshot as snapshots
+from research.datasets.snapshot import Snapshot
+from research.errors import BadInput
+from research.experiments.export import jsonable
+
+app = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="print one JSON document")]
+Label = Annotated[str, typer.Argument(metavar="NAME[@V]", help="a dataset, its newest version")]
+
+
+@app.callback()
+def data() -> None:
+    """Add, list and verify dataset snapshots: data as it was when it was added, for good."""
+
+
+@app.command()
+def add(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="a file or a folder")],
+    name: Annotated[str, typer.Option(help="what to call the dataset")],
+    version: Annotated[
+        str | None, typer.Option(help="its version [the folder's name, else 1]")
+    ] = None,
+    source: Annotated[str | None, typer.Option(help="where it came from")] = None,
+    schema: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="a JSON schema; the files are then stored as they are"),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Snapshot a file or a folder.
+
+    A folder with a manifest.json is checked against it first. A CSV of bars is checked row by row.
+    """
+    context = open_context()
+    added = snapshots.add_snapshot(
+        context, path, name=name, version=version, source=source, schema=_schema(schema)
+    )
+    if as_json:
+        render.emit({**_document(added.snapshot), "new_bytes": added.new_bytes})
+        return
+    fields = added.snapshot.fields
+    what = "added" if added.is_new else "there already, nothing stored:"
+    render.line(
+        f"{what} {render.paint(added.snapshot.label, 'bold')}"
+        f"  {fields['files']} files, {render.size(fields['bytes'])}"
+    )
+    if added.is_new:
+        render.line(f"  {render.size(added.new_bytes)} new in the store")
+
+
+@app.command("list")
+def list_all(as_json: AsJson = False) -> None:
+    """List every version of every dataset."""
+    found = list(snapshots.list_snapshots(open_context().store))
+    if as_json:
+        render.emit([_document(each) for each in found])
+        return
+    render.table(
+        ["DATASET", "FILES", "SIZE", "BARS", "SNAPSHOT"],
+        [
+            [
+                each.label,
+                str(each.fields["files"]),
+                render.size(each.fields["bytes"]),
+                "yes" if each.bars is not None else "",
+                render.paint(render.short(each.link), "yellow"),
+            ]
+            for each in found
+        ],
+        right=(1, 2),
+    )
+
+
+@app.command()
+def show(label: Label, as_json: AsJson = False) -> None:
+    """Show what a snapshot holds."""
+    context = open_context()
+    found = snapshots.find_snapshot(context, label)
+    files = context.store.get_tree(found.files)
+    if as_json:
+        listing = {name: {"id": str(e.link), "bytes": e.size} for name, e in files.items()}
+        details = {k: found.fields[k] for k in ("source", "created_at", "schema", "checksums")}
+        render.emit({**_document(found), **details, "listing": listing})
+        return
+    render.pairs(
+        {
+            "dataset": found.label,
+            "snapshot": str(found.link),
+            "source": found.fields["source"],
+            "created": found.fields["created_at"],
+            "parser": found.fields["parser"],
+        },
+        "",
+    )
+    render.heading("Files")
+    render.table(
+        ["NAME", "SIZE", "HASH"],
+        [[n, render.size(e.size), render.short(e.link)] for n, e in files.items()],
+        right=(1,),
+    )
+    if found.bars is not None:
+        table = context.store.get_table(found.bars)
+        render.heading(f"Bars, {table.rows} rows")
+        render.table(
+            ["COLUMN", "TYPE", "UNIT"], [[n, table.dtypes[n], table.units[n]] for n in table]
+        )
+
+
+@app.command()
+def verify(label: Label, as_json: AsJson = False) -> None:
+    """Re-hash everything that a snapshot holds; exit status 5 if anything is damaged."""
+    context = open_context()
+    found = snapshots.find_snapshot(context, label)
+    count = snapshots.verify_snapshot(context.store, found)
+    if as_json:
+        render.emit({**_document(found), "ok": True, "objects": count})
+    else:
+        render.line(f"{found.label}: {count} objects are what they were")
+
+
+@app.command()
+def checkout(
+    label: Label,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="a new or empty folder")],
+    as_json: AsJson = False,
+) -> None:
+    """Write a snapshot's files to a folder."""
+    context = open_context()
+    found = snapshots.find_snapshot(context, label)
+    written = snapshots.checkout_snapshot(context.store, found, folder)
+    if as_json:
+        render.emit({"path": str(folder), "files": [str(p) for p in written]})
+    else:
+        render.line(f"wrote {len(written)} files to {folder}")
+
+
+def _schema(path: Path | None) -> Any:
+    if path is None:
+        return None
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise BadInput(f"{path} is not JSON: {error}") from None
+
+
+def _document(found: Snapshot) -> dict[str, Any]:
+    return {
+        "dataset": found.name,
+        "version": found.version,
+        "snapshot": str(found.link),
+        "files": found.fields["files"],
+        "bytes": found.fields["bytes"],
+        "bars": None if found.bars is None else str(found.bars),
+        "source": jsonable(found.fields["source"]),
+    }

@@ -1,0 +1,140 @@
+"""``ros show``: show a run, or print one of its outputs."""
+
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from cli import plot, render
+from cli.context import open_context, terminal
+from research.context import Context
+from research.experiments import export, runs
+from research.experiments.divergence import column_values
+from research.experiments.runs import RunManifest
+from rosdb import Entry, flatten
+
+WIDTH_MAX = 100
+HEIGHT = 8
+_LOG_LINES = 12
+
+app = typer.Typer(rich_markup_mode=None)
+
+
+@app.command()
+def show(
+    run: Annotated[
+        str, typer.Argument(metavar="RUN[:PATH]", help="a run; with :PATH, one of its outputs")
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON document")] = False,
+) -> None:
+    """Show a run's inputs, provenance, metrics and outputs, with its equity curve.
+
+    RUN:PATH prints one output: a file as it is, a table as CSV.
+    """
+    revision, colon, path = run.partition(":")
+    context = open_context()
+    manifest = runs.read_run(context.store, context.store.resolve(revision))
+    if colon:
+        _print_artifact(context, runs.artifact(context.store, manifest, path))
+    elif as_json:
+        render.emit(_document(context, manifest))
+    else:
+        _print(context, manifest)
+
+
+def _print_artifact(context: Context, entry: Entry) -> None:
+    for chunk in export.artifact_bytes(context, entry):
+        sys.stdout.buffer.write(chunk)
+    sys.stdout.buffer.flush()
+
+
+def _print(context: Context, manifest: RunManifest) -> None:
+    run, recipe = manifest.run.fields, manifest.recipe.fields
+    state = "failed (interrupted)" if manifest.is_interrupted else manifest.status
+    title = f"{manifest.experiment}  {render.status(state)}"
+    render.line(f"{render.paint('run ' + str(manifest.run_id), 'yellow')}")
+    render.line(render.paint(title, "bold"))
+    git = run["git"] or {}
+    dirty = " (dirty)" if git.get("dirty") else ""
+    render.pairs(
+        {
+            "name": manifest.name,
+            "created": render.instant(manifest.created_at_ns) + " UTC",
+            "took": render.duration(manifest.seconds),
+            "by": f"{run['user']}@{run['host']}" + (f" for {run['agent']}" if run["agent"] else ""),
+            "git": f"{git['commit'][:12]}{dirty}" if git.get("commit") else None,
+            "replay of": None if manifest.replay_of is None else render.short(manifest.replay_of),
+            "fingerprint": str(manifest.recipe_id),
+            "outcome": None if manifest.outcome_id is None else str(manifest.outcome_id),
+        }
+    )
+    if manifest.error is not None:
+        _print_error(context, manifest)
+    render.heading("Inputs")
+    environment = recipe["environment"]
+    distributions = ", ".join(
+        f"{n} {d['version']}" for n, d in environment["distributions"].items()
+    )
+    render.pairs(
+        {
+            "dataset": manifest.dataset,
+            **dict(flatten(manifest.parameters)),
+            "seed": manifest.seed,
+            "code": render.short(manifest.recipe.links["code"]),
+            "python": f"{environment['python']} {environment['system']} {environment['machine']}",
+            "packages": distributions,
+        }
+    )
+    if manifest.outcome is not None:
+        render.heading("Metrics")
+        render.pairs(manifest.metrics)
+        _print_outputs(context, manifest)
+
+
+def _print_error(context: Context, manifest: RunManifest) -> None:
+    assert manifest.error is not None
+    render.heading("Error")
+    render.pairs({k: v for k, v in manifest.error.items() if v})
+    if manifest.log is not None:
+        lines = context.store.get_blob(manifest.log).decode("utf-8", "replace").splitlines()
+        render.heading("Log" if len(lines) <= _LOG_LINES else f"Log, last {_LOG_LINES} lines")
+        for text in lines[-_LOG_LINES:]:
+            render.line(f"  {text}")
+
+
+def _print_outputs(context: Context, manifest: RunManifest) -> None:
+    found = runs.artifacts(context.store, manifest)
+    render.heading("Outputs")
+    render.table(
+        ["NAME", "KIND", "SIZE", "HASH"],
+        [[n, e.kind, render.size(e.size), render.short(e.link)] for n, e in found.items()],
+        right=(2,),
+    )
+    curve = found.get("equity")
+    if curve is not None and curve.kind == "table":
+        table = context.store.get_table(curve.link)
+        if table.dtypes.get("equity") == "float64":
+            width = min(terminal().width, WIDTH_MAX)
+            lines = plot.curve(column_values(table, "equity"), width, HEIGHT)
+            render.heading("Equity")
+            for text in lines:
+                render.line(text)
+
+
+def _document(context: Context, manifest: RunManifest) -> dict[str, Any]:
+    found = runs.artifacts(context.store, manifest)
+    log = None
+    if manifest.log is not None:
+        log = context.store.get_blob(manifest.log).decode("utf-8", "replace")
+    return {
+        **export.spec_document(manifest),
+        "name": manifest.name,
+        "experiment": manifest.experiment,
+        "params": manifest.parameters,
+        "metrics": manifest.metrics,
+        "outputs": {
+            name: {"kind": e.kind, "id": str(e.link), "bytes": e.size} for name, e in found.items()
+        },
+        "log": log,
+        "log_bytes_cut": manifest.log_bytes_cut,
+    }

@@ -1,0 +1,42 @@
+"""``ros stats``: count objects, runs and bytes."""
+
+from typing import Annotated
+
+import typer
+
+from cli import render
+from cli.context import open_context
+
+app = typer.Typer(rich_markup_mode=None)
+
+
+@app.command()
+def stats(
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON document")] = False,
+) -> None:
+    """Count objects, runs and bytes, and what sharing saves."""
+    found = open_context().store.stats()
+    ratio = found.dedup_ratio
+    if as_json:
+        render.emit(
+            {
+                "objects": found.objects,
+                "runs": found.runs,
+                "datasets": found.datasets,
+                "logical_bytes": found.logical_bytes,
+                "stored_bytes": found.stored_bytes,
+                "dedup_ratio": ratio,
+            }
+        )
+        return
+    render.pairs(
+        {
+            "objects": found.objects,
+            "runs": found.runs,
+            "datasets": found.datasets,
+            "logical": render.size(found.logical_bytes),
+            "stored": render.size(found.stored_bytes),
+            "dedup ratio": None if ratio is None else f"{ratio:.2f}",
+        },
+        "",
+    )
