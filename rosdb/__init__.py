@@ -1,0 +1,73 @@
+"""The store of Research OS: immutable objects, and refs that a hash-chained journal moves.
+
+The one door: outsiders import from here. Knows nothing of markets, experiments or the terminal.
+"""
+
+from rosdb import errors
+from rosdb.canonical import decode as decode_value
+from rosdb.canonical import encode as encode_value
+from rosdb.check import Fault, JournalState, Report
+from rosdb.disk import exclusive_lock, is_locked, replace_file
+from rosdb.folders import put_files, put_folder, write_blob, write_folder
+from rosdb.index import RunRow
+from rosdb.journal import Move
+from rosdb.objects import Kind, Link, ObjectId, Record, id_of
+from rosdb.query import flatten, parse_instant
+from rosdb.refs import (
+    DATASETS,
+    NAMES,
+    PROMOTIONS,
+    REPLAYS,
+    RUNS,
+    check_label,
+    check_run_name,
+)
+from rosdb.stats import Stats
+from rosdb.store import FOLDER, Store
+from rosdb.tables import UTF8, WIDTHS, Column, Table, column_array, text_values
+from rosdb.transaction import Transaction
+from rosdb.trees import MODE_FILE, Entry
+
+__all__ = [
+    "DATASETS",
+    "FOLDER",
+    "MODE_FILE",
+    "NAMES",
+    "PROMOTIONS",
+    "REPLAYS",
+    "RUNS",
+    "UTF8",
+    "WIDTHS",
+    "Column",
+    "Entry",
+    "Fault",
+    "JournalState",
+    "Kind",
+    "Link",
+    "Move",
+    "ObjectId",
+    "Record",
+    "Report",
+    "RunRow",
+    "Stats",
+    "Store",
+    "Table",
+    "Transaction",
+    "check_label",
+    "check_run_name",
+    "column_array",
+    "decode_value",
+    "encode_value",
+    "errors",
+    "exclusive_lock",
+    "flatten",
+    "id_of",
+    "is_locked",
+    "parse_instant",
+    "put_files",
+    "put_folder",
+    "replace_file",
+    "text_values",
+    "write_blob",
+    "write_folder",
+]

@@ -1,0 +1,172 @@
+"""The one room that touches the disk, the clock and the name of the user.
+
+Owns how bytes become durable (Law 5): write beside, sync, rename, sync the folder. Knows nothing
+of what is written. Every other room of the store goes through here, so that a test can count,
+refuse or tear each call.
+"""
+
+import contextlib
+import errno
+import fcntl
+import itertools
+import os
+import pwd
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from rosdb.errors import StoreLocked, StoreUnwritable
+
+LOCK_SECONDS_MAX: Final = 60.0
+_counter: Final = itertools.count()
+
+
+def now_ns() -> int:
+    """Return the wall clock, in nanoseconds since 1970 UTC."""
+    return time.time_ns()
+
+
+def whoami() -> str:
+    """Return ``user@host``, as claimed by the system."""
+    try:
+        user = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        user = f"uid-{os.getuid()}"
+    return f"{user}@{os.uname().nodename}"
+
+
+@contextlib.contextmanager
+def refusals(path: Path) -> Iterator[None]:
+    """Translate the system's refusals to write, once, at the boundary.
+
+    Raises: StoreUnwritable if the disk is full, read-only, or not ours to write.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise StoreUnwritable(str(error.filename or path), reason) from error
+
+
+def sync(handle: int) -> None:
+    """Make a file's bytes durable."""
+    if sys.platform == "darwin":
+        fcntl.fcntl(handle, fcntl.F_FULLFSYNC)
+    else:
+        os.fsync(handle)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder with its parents, durably."""
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir()
+    sync_folder(folder.parent)
+
+
+def open_temporary(folder: Path) -> tuple[BinaryIO, Path]:
+    """Open a new file of our own in the folder, for writing and reading back."""
+    while True:
+        path = folder / f"{os.getpid()}-{next(_counter)}"
+        try:
+            return path.open("x+b"), path
+        except FileExistsError:
+            continue  # left behind by a dead process with our number
+
+
+def write_synced(handle: BinaryIO, data: bytes | memoryview) -> None:
+    """Write all of the data and make it durable."""
+    left = memoryview(data)
+    while left:
+        left = left[handle.write(left) :]
+    handle.flush()
+    sync(handle.fileno())
+
+
+def publish(temporary: Path, target: Path) -> None:
+    """Give a written file its name, read-only. The caller syncs the folder."""
+    temporary.chmod(0o444)
+    temporary.replace(target)
+
+
+def replace_file(target: Path, data: bytes, temporary_folder: Path) -> None:
+    """Replace a file as a whole, durably: a reader sees the old or the new."""
+    with refusals(target):
+        handle, temporary = open_temporary(temporary_folder)
+        try:
+            with handle:
+                write_synced(handle, data)
+            temporary.replace(target)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        sync_folder(target.parent)
+
+
+def freshen(path: Path) -> bool:
+    """Set a file's time to now; False if it is not there."""
+    try:
+        os.utime(path)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        # Somebody else's file, or a read-only disk: it is there, and that is the answer.
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            return True
+        raise
+    return True
+
+
+@contextlib.contextmanager
+def exclusive_lock(path: Path, wait_seconds: float = LOCK_SECONDS_MAX) -> Iterator[None]:
+    """Hold the kernel's lock on a file; it ends with the process, however that ends.
+
+    Raises: StoreLocked if another process holds it for longer than ``wait_seconds``.
+    """
+    with refusals(path):
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        deadline = time.monotonic() + wait_seconds
+        pause = 0.0002
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise StoreLocked(str(path.parent), wait_seconds) from None
+                time.sleep(pause)
+                pause = min(pause * 2, 0.02)
+            except OSError as error:  # a file system without locks
+                raise StoreUnwritable(str(path), error.strerror or "no locks") from error
+        yield
+    finally:
+        os.close(handle)
+
+
+def is_locked(path: Path) -> bool:
+    """Tell whether a process holds the lock on a file: whether that process lives."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False

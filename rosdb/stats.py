@@ -1,0 +1,60 @@
+"""What a store holds and what it would take without sharing.
+
+Owns the figures of ``ros stats``. *Logical* is what every run and dataset would take if each were
+stored for itself; *stored* is what the disk holds.
+"""
+
+from dataclasses import dataclass
+
+from rosdb.object_store import LooseObjects
+from rosdb.objects import Kind, Link, ObjectId, decode_record
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stats:
+    """Counts and sizes of a store."""
+
+    objects: int
+    runs: int
+    datasets: int
+    logical_bytes: int
+    stored_bytes: int
+
+    @property
+    def dedup_ratio(self) -> float | None:
+        """How many times over the disk would be filled without sharing; None in an empty store."""
+        return self.logical_bytes / self.stored_bytes if self.stored_bytes else None
+
+
+def measure(objects: LooseObjects, runs: list[Link], datasets: list[Link]) -> Stats:
+    """Measure a store, given what its runs and datasets lead to."""
+    sizes: dict[ObjectId, int] = {}
+    links: dict[ObjectId, tuple[Link, ...]] = {}
+
+    def look(link: Link) -> None:
+        if link.kind is Kind.RECORD:
+            _, content = objects.load(link, Kind.RECORD)
+            sizes[link], links[link] = len(content), tuple(decode_record(content).links.values())
+        else:
+            sizes[link], links[link] = objects.content_size(link), ()
+
+    logical = 0
+    for start in [*runs, *datasets]:
+        waiting, seen = [start], set[ObjectId]()
+        while waiting:
+            link = waiting.pop()
+            if link in seen:
+                continue
+            seen.add(link)
+            if link not in sizes:
+                look(link)
+            logical += sizes[link]
+            waiting.extend(links[link])
+    stored = [objects.stored_size(object_id) for object_id in objects.listing()]
+    return Stats(
+        objects=len(stored),
+        runs=len(runs),
+        datasets=len(datasets),
+        logical_bytes=logical,
+        stored_bytes=sum(stored),
+    )
