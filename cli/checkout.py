@@ -9,12 +9,12 @@ from cli import render
 from cli.context import open_context
 from research.experiments import export, runs
 
-app = typer.Typer(rich_markup_mode=None)
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
 @app.command()
 def checkout(
-    run: Annotated[str, typer.Argument(help="a run")],
+    run: Annotated[str, typer.Argument(metavar="RUN", help="a run")],
     folder: Annotated[
         Path | None,
         typer.Argument(metavar="DIR", help="[research/results/EXPERIMENT/RUN]"),

@@ -13,7 +13,7 @@ from research.datasets.snapshot import Snapshot
 from research.errors import BadInput
 from research.experiments.export import jsonable
 
-app = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
+app = typer.Typer(rich_markup_mode=None, add_completion=False, no_args_is_help=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="print one JSON document")]
 Label = Annotated[str, typer.Argument(metavar="NAME[@V]", help="a dataset, its newest version")]

@@ -12,7 +12,7 @@ from research.experiments.diff import ArtifactChange, Change, Difference
 
 TRADES = "trades"
 
-app = typer.Typer(rich_markup_mode=None)
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
 @app.command()

@@ -13,7 +13,7 @@ from research.experiments.parameters import copied
 from research.experiments.spec import ExperimentSpec
 from rosdb import flatten
 
-app = typer.Typer(rich_markup_mode=None)
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
 @app.command()
@@ -42,7 +42,7 @@ def print_experiments(as_json: bool) -> None:
             render.line(f"  {render.paint(str(spec), 'red')}")
             continue
         if spec.description:
-            render.line(f"  {spec.description}")
+            render.paragraph(spec.description)
         if spec.input_dataset:
             render.line(f"  {render.paint('dataset', 'dim')}  {spec.input_dataset}")
         render.pairs({**dict(flatten(copied(spec.parameters))), "seed": spec.seed}, "  ")

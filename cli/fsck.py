@@ -8,7 +8,7 @@ from cli import exits, render
 from cli.context import open_context
 from rosdb import Fault, Report
 
-app = typer.Typer(rich_markup_mode=None)
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
 @app.command()

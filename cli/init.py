@@ -8,13 +8,13 @@ import typer
 from cli import render
 from research import workspace
 
-app = typer.Typer(rich_markup_mode=None)
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
 @app.command()
 def init(
     folder: Annotated[Path | None, typer.Argument(metavar="DIR", help="[the present one]")] = None,
-    bare: Annotated[bool, typer.Option(help="the store alone, no folders")] = False,
+    bare: Annotated[bool, typer.Option("--bare", help="the store alone, no folders")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON document")] = False,
 ) -> None:
     """Make a store (.ros/) and the folders of a workspace, with an example experiment.

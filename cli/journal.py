@@ -8,7 +8,7 @@ from cli import render
 from cli.context import open_context
 from research.experiments.export import instant_text
 
-app = typer.Typer(rich_markup_mode=None)
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
 @app.command()

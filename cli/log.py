@@ -16,7 +16,7 @@ from rosdb import RunRow, flatten
 
 COUNT_DEFAULT = 20
 
-app = typer.Typer(rich_markup_mode=None)
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
 @app.command()
@@ -82,10 +82,17 @@ def _row(entry: RunManifest | RunRow, varied: set[str]) -> list[str]:
         render.instant(entry.created_at_ns)[:16],
         entry.experiment,
         entry.name or "",
-        render.status("failed (interrupted)" if entry.is_interrupted else entry.status),
+        _status(entry),
         _joined(parameters),
         _joined(entry.metrics),
     ]
+
+
+def _status(entry: RunManifest) -> str:
+    """Name what is not as expected: a column of nothing but `completed` is left out."""
+    if entry.status == "completed":
+        return "replay" if entry.replay_of is not None else ""
+    return render.status("failed (interrupted)" if entry.is_interrupted else entry.status)
 
 
 def _joined(values: dict[str, Any]) -> str:

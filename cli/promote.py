@@ -9,12 +9,12 @@ from cli import render
 from cli.context import open_context
 from research.promotion import promote as promoter
 
-app = typer.Typer(rich_markup_mode=None)
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
 @app.command()
 def promote(
-    run: Annotated[str, typer.Argument(help="a completed run")],
+    run: Annotated[str, typer.Argument(metavar="RUN", help="a completed run")],
     strategy: Annotated[
         str, typer.Option(metavar="NAME", help="lower-case letters, digits, '_' and '-'")
     ],

@@ -7,7 +7,7 @@ import typer
 from cli import render
 from cli.context import open_context
 
-app = typer.Typer(rich_markup_mode=None)
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
 @app.command()

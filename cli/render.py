@@ -6,6 +6,7 @@ people, aligned, coloured only in a terminal, cut only to a terminal's width.
 
 import json
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -13,7 +14,8 @@ from typing import Any, Final
 from cli.context import present_folder, terminal
 from research.experiments.export import instant_text, jsonable
 
-ID_DIGITS: Final = 12
+PAGE_WIDTH: Final = 100
+ID_DIGITS: Final = 10
 
 _STYLES: Final = {
     "bold": "\x1b[1m",
@@ -45,6 +47,12 @@ def emit(document: Any) -> None:
 def line(text: str = "") -> None:
     """Print a line."""
     print(text)
+
+
+def paragraph(text: str, indent: str = "  ") -> None:
+    """Print prose, wrapped to the terminal or to a page's width."""
+    width = min(terminal().width, PAGE_WIDTH)
+    print(textwrap.fill(text, width, initial_indent=indent, subsequent_indent=indent))
 
 
 def heading(text: str) -> None:

@@ -9,14 +9,19 @@ from cli.context import open_context
 from research.experiments import replay as replayer
 from research.experiments.replay import Replay
 
-app = typer.Typer(rich_markup_mode=None)
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
 @app.command()
 def replay(
-    run: Annotated[str, typer.Argument(help="a run: hash, prefix, name, @, @~N, EXPERIMENT@")],
+    run: Annotated[
+        str, typer.Argument(metavar="RUN", help="a run: hash, prefix, name, @, @~N, EXPERIMENT@")
+    ],
     in_place: Annotated[
-        bool, typer.Option(help="with the workspace's code of today instead of the stored code")
+        bool,
+        typer.Option(
+            "--in-place", help="with the workspace's code of today instead of the stored code"
+        ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON document")] = False,
 ) -> None:

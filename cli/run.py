@@ -15,12 +15,14 @@ from research.experiments.run import Performed
 from research.experiments.runs import artifacts
 from rosdb import Store
 
-app = typer.Typer(rich_markup_mode=None)
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
 @app.command()
 def run(
-    experiment: Annotated[str | None, typer.Argument(help="its id: see ros experiments")] = None,
+    experiment: Annotated[
+        str | None, typer.Argument(metavar="EXPERIMENT", help="its id: see ros experiments")
+    ] = None,
     param: Annotated[
         list[str] | None,
         typer.Option("--param", "-p", metavar="K=V", help="a parameter; K may be a dotted path"),
@@ -30,7 +32,9 @@ def run(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="the seed instead of the default one")] = None,
     name: Annotated[str | None, typer.Option(help="call the run so")] = None,
-    force: Annotated[bool, typer.Option(help="execute even if the store has the answer")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="execute even if the store has the answer")
+    ] = False,
     as_list: Annotated[bool, typer.Option("--list", help="list the experiments")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON document")] = False,
 ) -> None:

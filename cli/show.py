@@ -17,7 +17,7 @@ WIDTH_MAX = 100
 HEIGHT = 8
 _LOG_LINES = 12
 
-app = typer.Typer(rich_markup_mode=None)
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
 @app.command()

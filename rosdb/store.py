@@ -279,18 +279,21 @@ class Store:
         *,
         sort: str | None = None,
         limit: int | None = None,
-        now_ns: int | None = None,
+        since_ns: int | None = None,
         conditions: Mapping[str, Any] | None = None,
     ) -> Iterator[RunRow]:
         """List runs, newest first: those for which ``where`` holds and the conditions are equal.
 
         ``conditions`` compares columns exactly: ``experiment``, ``status``, ``recipe``, ``kind``.
+
+        Units:  since_ns in nanoseconds since 1970 UTC.
         Raises: BadExpression.
         """
         parts = [query.compile_equal(name, value) for name, value in (conditions or {}).items()]
         if where.strip():
-            at = self._now_ns() if now_ns is None else now_ns
-            parts.append(query.compile_where(where, at))
+            parts.append(query.compile_where(where, self._now_ns()))
+        if since_ns is not None:
+            parts.append(query.Sql("r.created_at_ns >= ?", (since_ns,)))
         order = None if sort is None else query.compile_sort(sort)
         yield from self._caught_up().runs(query.joined_and(parts), order, limit)
 

@@ -11,8 +11,6 @@ from research.errors import BadInput
 from research.experiments.runs import RunManifest, read_rows, settle_interrupted
 from rosdb import RunRow, parse_instant
 
-_NS_PER_SECOND = 1_000_000_000
-
 
 def log(
     context: Context,
@@ -30,17 +28,14 @@ def log(
     """
     settle_interrupted(context.store)
     conditions = {} if experiment is None else {"experiment": experiment}
-    parts = [f"({where})"] if where.strip() else []
-    now_ns = context.now_ns()
     if not with_replays:
-        parts.append("kind != replay")
+        conditions["kind"] = "run"
+    since_ns = None
     if since is not None:
-        instant = parse_instant(since, now_ns)
-        if instant is None:
+        since_ns = parse_instant(since, context.now_ns())
+        if since_ns is None:
             raise BadInput(f"--since {since}: neither a time (2026-01-31T12:00) nor an age (7d)")
-        age = max(0, -(-(now_ns - instant) // _NS_PER_SECOND))
-        parts.append(f"created >= {age}s")
     rows = context.store.runs(
-        " and ".join(parts), sort=sort, limit=limit, now_ns=now_ns, conditions=conditions
+        where, sort=sort, limit=limit, since_ns=since_ns, conditions=conditions
     )
     return read_rows(context.store, rows)
