@@ -4,6 +4,9 @@ Owns the list of commands. Each has a file of its own name with one function of 
 the one that is called is imported, for start-up is what a person feels.
 """
 
+import io
+import os
+import signal
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -93,13 +96,34 @@ def ros(
 
 def main() -> None:
     """Run the command line; the only way out is a status."""
-    command = typer.main.get_command(app)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        # Asked to end, we end in order; under nohup we go on.
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A name that the terminal cannot show is no reason to fail.
+        sys.stdout.reconfigure(errors="replace")
     try:
-        status = command.main(args=arguments(), prog_name="ros", standalone_mode=False)
-        sys.stdout.flush()
+        status = _run()
     except BaseException as error:
         status = exits.report(error)
         if isinstance(error, BrokenPipeError):
             # Whoever read us has gone; a second complaint at shutdown helps nobody.
-            sys.stdout = None
-    sys.exit(status if isinstance(status, int) else 0)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(status)
+
+
+def _run() -> int:
+    """Run the command that the arguments name; return the status.
+
+    Not by way of typer's own ``main``, which has another word for an interrupt and a closed pipe.
+    """
+    command = typer.main.get_command(app)
+    status = 0
+    try:
+        with command.make_context("ros", arguments()) as called:
+            command.invoke(called)
+    except typer.Exit as leaving:
+        status = leaving.exit_code
+    sys.stdout.flush()
+    return status

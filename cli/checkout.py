@@ -30,4 +30,4 @@ def checkout(
         files = [path.relative_to(target).as_posix() for path in written]
         render.emit({"path": str(target), "files": files})
     else:
-        render.line(f"wrote {len(written)} files to {render.location(target)}")
+        render.line(f"wrote {render.count(len(written), 'file')} to {render.location(target)}")

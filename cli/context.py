@@ -6,6 +6,7 @@ Owns their reading for the command line; ``research.context`` owns the workspace
 import os
 import shutil
 import sys
+import time
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -28,7 +29,7 @@ class Terminal:
 def terminal() -> Terminal:
     """Look at the terminal, once."""
     is_terminal = sys.stdout.isatty()
-    is_plain = "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
+    is_plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
     return Terminal(
         # A pipe has no width: whoever reads it wants whole values.
         width=shutil.get_terminal_size().columns if is_terminal else PIPE_WIDTH,
@@ -50,6 +51,11 @@ def wants_traceback() -> bool:
 def enter(folder: Path) -> None:
     """Run as if started in a folder."""
     os.chdir(folder)
+
+
+def monotonic() -> float:
+    """Return a clock that only goes forward, in seconds."""
+    return time.monotonic()
 
 
 def present_folder() -> Path:

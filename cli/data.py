@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cli import render
+from cli import exits, render
 from cli.context import open_context
 from research.datasets import snapshot as snapshots
 from research.datasets.snapshot import Snapshot
@@ -44,7 +44,7 @@ def add(
     """
     context = open_context()
     added = snapshots.add_snapshot(
-        context, path, name=name, version=version, source=source, schema=_schema(schema)
+        context, path, name=name, version=version, origin=source, schema=_schema(schema)
     )
     if as_json:
         render.emit({**_document(added.snapshot), "new_bytes": added.new_bytes})
@@ -53,7 +53,7 @@ def add(
     what = "added" if added.is_new else "there already, nothing stored:"
     render.line(
         f"{what} {render.paint(added.snapshot.label, 'bold')}"
-        f"  {fields['files']} files, {render.size(fields['bytes'])}"
+        f"  {render.count(fields['file_count'], 'file')}, {render.size(fields['size_bytes'])}"
     )
     if added.is_new:
         render.line(f"  {render.size(added.new_bytes)} new in the store")
@@ -71,8 +71,8 @@ def list_all(as_json: AsJson = False) -> None:
         [
             [
                 each.label,
-                str(each.fields["files"]),
-                render.size(each.fields["bytes"]),
+                str(each.fields["file_count"]),
+                render.size(each.fields["size_bytes"]),
                 "yes" if each.bars is not None else "",
                 render.paint(render.short(each.link), "yellow"),
             ]
@@ -119,14 +119,20 @@ def show(label: Label, as_json: AsJson = False) -> None:
 
 @app.command()
 def verify(label: Label, as_json: AsJson = False) -> None:
-    """Re-hash everything that a snapshot holds; exit status 5 if anything is damaged."""
+    """Re-hash everything that a snapshot holds; exit status 1 if anything is damaged."""
     context = open_context()
     found = snapshots.find_snapshot(context, label)
-    count = snapshots.verify_snapshot(context.store, found)
+    count, damaged = snapshots.verify_snapshot(context.store, found)
     if as_json:
-        render.emit({**_document(found), "ok": True, "objects": count})
+        ok = not damaged
+        render.emit({**_document(found), "ok": ok, "objects": count, "damaged": damaged})
+    elif damaged:
+        for reason in damaged.values():
+            render.line(f"{render.paint('damaged', 'red')} {reason}")
     else:
         render.line(f"{found.label}: {count} objects are what they were")
+    if damaged:
+        raise typer.Exit(exits.NO)
 
 
 @app.command()
@@ -142,7 +148,7 @@ def checkout(
     if as_json:
         render.emit({"path": str(folder), "files": [str(p) for p in written]})
     else:
-        render.line(f"wrote {len(written)} files to {folder}")
+        render.line(f"wrote {render.count(len(written), 'file')} to {folder}")
 
 
 def _schema(path: Path | None) -> Any:
@@ -159,8 +165,8 @@ def _document(found: Snapshot) -> dict[str, Any]:
         "dataset": found.name,
         "version": found.version,
         "snapshot": str(found.link),
-        "files": found.fields["files"],
-        "bytes": found.fields["bytes"],
+        "files": found.fields["file_count"],
+        "bytes": found.fields["size_bytes"],
         "bars": None if found.bars is None else str(found.bars),
         "source": jsonable(found.fields["source"]),
     }

@@ -19,6 +19,7 @@ USAGE: Final = 2
 NOT_FOUND: Final = 3
 RUN_FAILED: Final = 4
 DAMAGED: Final = 5
+DEFECT: Final = 70
 INTERRUPTED: Final = 130
 
 TABLE: Final[tuple[tuple[type[BaseException], int], ...]] = (
@@ -34,6 +35,7 @@ TABLE: Final[tuple[tuple[type[BaseException], int], ...]] = (
     (errors.BadTable, USAGE),
     (errors.NotCanonical, USAGE),
     (errors.StoreExists, USAGE),
+    (errors.RefMoved, DAMAGED),
     (errors.StoreError, DAMAGED),
     (ResearchError, USAGE),
     (KeyboardInterrupt, INTERRUPTED),
@@ -48,6 +50,9 @@ def report(error: BaseException) -> int:
         traceback.print_exception(error)
     status = _status(error)
     if isinstance(error, BrokenPipeError):
+        return status
+    if type(error).__name__ == "NoArgsIsHelpError":  # a command that needs more, called alone
+        print(error, file=sys.stderr)
         return status
     print(f"error: {_message(error)}", file=sys.stderr)
     hint = getattr(error, "hint", "")
@@ -64,7 +69,7 @@ def _status(error: BaseException) -> int:
     for kind, status in TABLE:
         if isinstance(error, kind):
             return status
-    return DAMAGED
+    return DEFECT
 
 
 def _message(error: BaseException) -> str:

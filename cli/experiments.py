@@ -11,7 +11,6 @@ from research.experiments import recipe, registry
 from research.experiments.export import jsonable
 from research.experiments.parameters import copied
 from research.experiments.spec import ExperimentSpec
-from rosdb import flatten
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -45,7 +44,7 @@ def print_experiments(as_json: bool) -> None:
             render.paragraph(spec.description)
         if spec.input_dataset:
             render.line(f"  {render.paint('dataset', 'dim')}  {spec.input_dataset}")
-        render.pairs({**dict(flatten(copied(spec.parameters))), "seed": spec.seed}, "  ")
+        render.pairs({**render.parameters(copied(spec.parameters)), "seed": spec.seed}, "  ")
         render.line()
 
 

@@ -6,6 +6,7 @@ import typer
 
 from cli import exits, render
 from cli.context import open_context
+from cli.progress import progress
 from rosdb import Fault, Report
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -15,11 +16,13 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 def fsck(
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON document")] = False,
 ) -> None:
-    """Re-hash every object, walk every link, verify the journal's chain; change nothing.
+    """Re-hash every object, walk every link, verify the journal's chain.
 
     Exit status 1 if anything is damaged or missing; each fault is named with all that it touches.
     """
-    report = open_context().store.check()
+    store = open_context().store
+    with progress("checking") as advance:
+        report = store.check(advance)
     if as_json:
         render.emit(_document(report))
     else:
@@ -42,7 +45,7 @@ def _print(report: Report) -> None:
             f"journal: {journal.torn_bytes} bytes of a torn entry; the next writer cuts them"
         )
     if report.index_differs:
-        render.line("index.db does not say what the objects say; delete it and it is rebuilt")
+        render.line("index.db did not say what the objects say; it was rebuilt")
     verdict = render.paint("sound", "green") if report.ok else render.paint("not sound", "red")
     render.line(
         f"{verdict}: {report.objects} objects, {render.size(report.bytes)};"
@@ -57,9 +60,8 @@ def _document(report: Report) -> dict[str, Any]:
         "bytes": report.bytes,
         "damaged": [_fault(each) for each in report.damaged],
         "missing": [_fault(each) for each in report.missing],
-        "dangling": [_fault(each) for each in report.missing],
-        "unreachable": report.unreachable,
-        "index_differs": report.index_differs,
+        "dangling": [str(each) for each in report.dangling],
+        "index_rebuilt": report.index_differs,
         "journal": {
             "ok": report.journal.ok,
             "entries": report.journal.entries,

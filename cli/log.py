@@ -12,7 +12,7 @@ from research.errors import BadInput
 from research.experiments import log as history
 from research.experiments.export import instant_text
 from research.experiments.runs import RunManifest
-from rosdb import RunRow, flatten
+from rosdb import RunRow
 
 COUNT_DEFAULT = 20
 
@@ -56,27 +56,27 @@ def log(
     if as_json:
         render.emit([_document(entry) for entry in shown])
     else:
-        _print(shown)
+        _print(shown, filtered=bool(where or experiment or since))
     if count is None and next(entries, None) is not None:
-        say(f"the newest {limit}; ros log -n N shows more, --all everything")
+        say(f"{limit} shown; ros log -n N shows more, --all everything")
 
 
-def _print(entries: Sequence[RunManifest | RunRow]) -> None:
+def _print(entries: Sequence[RunManifest | RunRow], *, filtered: bool) -> None:
     if not entries:
-        say("no run matches")
+        say("no run matches" if filtered else "no runs yet; try: ros run sma_crossover")
         return
     varied = _varied(entries)
     render.table(
-        ["RUN", "CREATED (UTC)", "EXPERIMENT", "NAME", "STATUS", "PARAMETERS", "METRICS"],
+        ["RUN", "CREATED (UTC)", "EXPERIMENT", "NAME", "STATUS", "WITH", "METRICS"],
         [_row(entry, varied) for entry in entries],
     )
 
 
-def _row(entry: RunManifest | RunRow, varied: set[str]) -> list[str]:
+def _row(entry: RunManifest | RunRow, varied: set[tuple[str, str]]) -> list[str]:
     if isinstance(entry, RunRow):
         run = render.paint(render.short(entry.run_id), "yellow")
         return [run, "", entry.experiment, entry.name or "", render.status("damaged"), "", ""]
-    parameters = {k: v for k, v in flatten(entry.parameters) if k in varied}
+    parameters = {k: v for k, v in _told(entry).items() if (entry.experiment, k) in varied}
     return [
         render.paint(render.short(entry.run_id), "yellow"),
         render.instant(entry.created_at_ns)[:16],
@@ -103,14 +103,25 @@ def _brief(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else render.number(value)
 
 
-def _varied(entries: Sequence[RunManifest | RunRow]) -> set[str]:
-    """Find the parameters that tell the runs of an experiment apart: the others say nothing."""
+def _told(entry: RunManifest) -> dict[str, Any]:
+    """Return what may tell a run from another of its experiment."""
+    code = render.short(entry.recipe.links["code"])
+    return {
+        **render.parameters(entry.parameters),
+        "seed": entry.seed,
+        "dataset": entry.dataset,
+        "code": code,
+    }
+
+
+def _varied(entries: Sequence[RunManifest | RunRow]) -> set[tuple[str, str]]:
+    """Find what tells the runs of an experiment apart: the rest says nothing."""
     seen: dict[tuple[str, str], set[str]] = {}
     for entry in entries:
         if isinstance(entry, RunManifest):
-            for key, value in flatten(entry.parameters):
+            for key, value in _told(entry).items():
                 seen.setdefault((entry.experiment, key), set()).add(repr(value))
-    return {key for (_, key), values in seen.items() if len(values) > 1}
+    return {key for key, values in seen.items() if len(values) > 1}
 
 
 def _document(entry: RunManifest | RunRow) -> dict[str, Any]:

@@ -5,6 +5,7 @@ people, aligned, coloured only in a terminal, cut only to a terminal's width.
 """
 
 import json
+import re
 import sys
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -13,8 +14,11 @@ from typing import Any, Final
 
 from cli.context import present_folder, terminal
 from research.experiments.export import instant_text, jsonable
+from rosdb import flatten
 
 PAGE_WIDTH: Final = 100
+ROOM_MIN: Final = 16
+WIDTH_MIN: Final = 4
 ID_DIGITS: Final = 10
 
 _STYLES: Final = {
@@ -26,6 +30,7 @@ _STYLES: Final = {
     "cyan": "\x1b[36m",
 }
 _RESET: Final = "\x1b[0m"
+_COLOR: Final = re.compile(r"\x1b\[[0-9]*m")
 _STATUS_STYLES: Final = {
     "completed": "green",
     "failed": "red",
@@ -53,6 +58,20 @@ def paragraph(text: str, indent: str = "  ") -> None:
     """Print prose, wrapped to the terminal or to a page's width."""
     width = min(terminal().width, PAGE_WIDTH)
     print(textwrap.fill(text, width, initial_indent=indent, subsequent_indent=indent))
+
+
+def parameters(nested: Mapping[str, Any]) -> dict[str, str]:
+    """Flatten parameters for showing; one that is null is a parameter all the same."""
+    return {path: "null" if v is None else number(v) for path, v in flatten(nested)}
+
+
+def can_show(text: str) -> bool:
+    """Tell whether standard output has the characters of a text."""
+    try:
+        text.encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def heading(text: str) -> None:
@@ -108,52 +127,68 @@ def size(count: float) -> str:
     return f"{count:.1f} TB"
 
 
+def count(number: int, noun: str) -> str:
+    """Write how many, with the noun's plural where it belongs."""
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
 def duration(seconds: float | None) -> str:
     """Write how long something took."""
     return "" if seconds is None else f"{seconds:.2f} s"
 
 
 def pairs(values: Mapping[str, Any], indent: str = "  ") -> None:
-    """Print names and values, aligned; what has no value is left out."""
+    """Print names and values, aligned and wrapped; what has no value is left out."""
     shown = {name: text for name, value in values.items() if (text := number(value))}
     width = max((len(name) for name in shown), default=0)
+    hanging = indent + " " * (width + 2)
+    room = max(ROOM_MIN, terminal().width - len(hanging))
     for name, text in shown.items():
-        print(f"{indent}{paint(name.ljust(width), 'dim')}  {text}")
+        lines = textwrap.wrap(text, room, break_long_words=False) if len(text) > room else [text]
+        print(f"{indent}{paint(name.ljust(width), 'dim')}  " + f"\n{hanging}".join(lines))
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> None:
-    """Print an aligned table; a terminal's edge cuts the last column.
+    """Print an aligned table; what is wider than the terminal is cut, the last columns first.
 
-    ``right`` lists the columns that are aligned on the right. A cell may carry colour.
+    ``right`` lists the columns that are aligned on the right; a column without any value is left
+    out. A cell may carry colour.
     """
-    cells = [list(headers), *[list(row) for row in rows]]
-    kept = [i for i in range(len(headers)) if any(row[i] for row in cells[1:])] if rows else []
-    widths = {i: max(_visible(row[i]) for row in cells) for i in kept}
+    kept = [i for i in range(len(headers)) if any(row[i] for row in rows)]
+    cells = [[headers[i] for i in kept], *[[row[i] for i in kept] for row in rows]]
+    widths = [max(_visible(row[i]) for row in cells) for i in range(len(kept))]
+    _fit(widths, terminal().width)
     for order, row in enumerate(cells):
-        parts, used = [], 0
-        for i in kept:
-            is_last = i == kept[-1]
-            text = row[i]
-            if is_last:
-                text = _cut(text, terminal().width - used)
-            space = " " * (0 if is_last and i not in right else widths[i] - _visible(text))
-            if order == 0:
-                text = paint(text, "dim")
-            parts.append(space + text if i in right else text + space)
-            used += widths[i] + 2
+        parts = []
+        for i, width in enumerate(widths):
+            text = _cut(row[i], width)
+            space = " " * (width - _visible(text))
+            text = paint(text, "dim") if order == 0 else text
+            parts.append(space + text if kept[i] in right else text + space)
         if parts:
             print("  ".join(parts).rstrip())
 
 
+def _fit(widths: list[int], room: int) -> None:
+    """Narrow the last columns, and drop those for which nothing is left, until all fit."""
+    if sum(widths) + 2 * (len(widths) - 1) <= room:
+        return
+    for keeps in (ROOM_MIN, 0):
+        for i in reversed(range(1, len(widths))):
+            excess = sum(widths) + 2 * (len(widths) - 1) - room
+            if excess > 0:
+                widths[i] = max(min(widths[i], keeps), widths[i] - excess)
+    while widths and widths[-1] < WIDTH_MIN:
+        widths.pop()
+
+
 def _visible(text: str) -> int:
     """Count the characters that take room."""
-    if "\x1b" in text:
-        for code in (*_STYLES.values(), _RESET):
-            text = text.replace(code, "")
-    return len(text)
+    return len(_COLOR.sub("", text))
 
 
 def _cut(text: str, width: int) -> str:
-    if _visible(text) <= width or width < 2:
+    """Cut a text to a width; one that is cut loses its colour."""
+    if _visible(text) <= width:
         return text
-    return text[: width - 1] + "…"
+    return _COLOR.sub("", text)[: max(0, width - 1)] + "…" if width > 0 else ""

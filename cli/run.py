@@ -7,12 +7,12 @@ import typer
 from cli import render
 from cli.context import open_context, say
 from cli.experiments import print_experiments
-from research.errors import BadInput
+from research.errors import BadInput, RunFailed
 from research.experiments import run as runner
+from research.experiments import runs
 from research.experiments.parameters import parse_assignment
 from research.experiments.recipe import Request
 from research.experiments.run import Performed
-from research.experiments.runs import artifacts
 from rosdb import Store
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -55,10 +55,20 @@ def run(
         dataset=dataset,
         seed=seed,
     )
-    performed = runner.run(context, request, name=name, force=force)
+    try:
+        performed = runner.run(context, request, name=name, force=force)
+    except RunFailed as failure:
+        if as_json:
+            failed = runs.read_run(context.store, context.store.resolve(failure.run_id), name)
+            render.emit(_document(context.store, Performed(manifest=failed, is_cached=False)))
+        raise
     if performed.contradicts is not None:
         earlier = render.short(performed.contradicts.run_id)
         say(f"warning: run {earlier} answered the same question otherwise: ros diff {earlier} @")
+    declared = performed.manifest.run.fields["metric_names"]
+    absent = [name for name in declared if name not in performed.manifest.metrics]
+    if absent and not performed.is_cached:
+        say(f"note: declared, but undefined here or not returned: {', '.join(absent)}")
     if as_json:
         render.emit(_document(context.store, performed))
     else:
@@ -85,11 +95,12 @@ def _document(store: Store, performed: Performed) -> dict[str, Any]:
         "status": manifest.status,
         "cached": performed.is_cached,
         "fingerprint": str(manifest.recipe_id),
-        "outcome": str(manifest.outcome_id),
-        "outputs": {name: str(e.link) for name, e in artifacts(store, manifest).items()},
+        "outcome": None if manifest.outcome_id is None else str(manifest.outcome_id),
+        "outputs": {name: str(e.link) for name, e in runs.artifacts(store, manifest).items()},
         "metrics": manifest.metrics,
         "params": manifest.parameters,
         "dataset": manifest.dataset,
         "seed": manifest.seed,
         "seconds": manifest.seconds,
+        "error": None if manifest.error is None else dict(manifest.error),
     }

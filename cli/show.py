@@ -8,10 +8,11 @@ import typer
 from cli import plot, render
 from cli.context import open_context, terminal
 from research.context import Context
+from research.errors import BadInput
 from research.experiments import export, runs
 from research.experiments.divergence import column_values
 from research.experiments.runs import RunManifest
-from rosdb import Entry, flatten
+from rosdb import Entry
 
 WIDTH_MAX = 100
 HEIGHT = 8
@@ -32,6 +33,8 @@ def show(
     RUN:PATH prints one output: a file as it is, a table as CSV.
     """
     revision, colon, path = run.partition(":")
+    if colon and as_json:
+        raise BadInput(f"{run} is printed as it is: leave out --json, or leave out :{path}")
     context = open_context()
     manifest = runs.read_run(context.store, context.store.resolve(revision))
     if colon:
@@ -78,7 +81,7 @@ def _print(context: Context, manifest: RunManifest) -> None:
     render.pairs(
         {
             "dataset": manifest.dataset,
-            **dict(flatten(manifest.parameters)),
+            **render.parameters(manifest.parameters),
             "seed": manifest.seed,
             "code": render.short(manifest.recipe.links["code"]),
             "python": f"{environment['python']} {environment['system']} {environment['machine']}",
@@ -116,9 +119,10 @@ def _print_outputs(context: Context, manifest: RunManifest) -> None:
         if table.dtypes.get("equity") == "float64":
             width = min(terminal().width, WIDTH_MAX)
             lines = plot.curve(column_values(table, "equity"), width, HEIGHT)
-            render.heading("Equity")
-            for text in lines:
-                render.line(text)
+            if lines and render.can_show(lines[0]):
+                render.heading("Equity")
+                for text in lines:
+                    render.line(text)
 
 
 def _document(context: Context, manifest: RunManifest) -> dict[str, Any]:

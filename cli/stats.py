@@ -16,7 +16,6 @@ def stats(
 ) -> None:
     """Count objects, runs and bytes, and what sharing saves."""
     found = open_context().store.stats()
-    ratio = found.dedup_ratio
     if as_json:
         render.emit(
             {
@@ -24,8 +23,10 @@ def stats(
                 "runs": found.runs,
                 "datasets": found.datasets,
                 "logical_bytes": found.logical_bytes,
+                "content_bytes": found.content_bytes,
                 "stored_bytes": found.stored_bytes,
-                "dedup_ratio": ratio,
+                "dedup_ratio": found.dedup_ratio,
+                "compression_ratio": found.compression_ratio,
             }
         )
         return
@@ -35,8 +36,14 @@ def stats(
             "runs": found.runs,
             "datasets": found.datasets,
             "logical": render.size(found.logical_bytes),
+            "content": render.size(found.content_bytes),
             "stored": render.size(found.stored_bytes),
-            "dedup ratio": None if ratio is None else f"{ratio:.2f}",
+            "dedup ratio": _ratio(found.dedup_ratio),
+            "compression ratio": _ratio(found.compression_ratio),
         },
         "",
     )
+
+
+def _ratio(ratio: float | None) -> str | None:
+    return None if ratio is None else f"{ratio:.2f}"

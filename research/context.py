@@ -5,6 +5,7 @@ the environment's variables, git. Nothing else in ``research`` reads them (one r
 """
 
 import os
+import site
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -16,6 +17,8 @@ from research.errors import WorkspaceMissing
 from rosdb import FOLDER, Store
 
 _GIT_SECONDS_MAX: Final = 10.0
+_CPU_BYTES: Final = 8192
+_DECIDING: Final = ("sse4_2", "avx", "fma", "avx2", "avx512f", "asimd", "sve")
 
 
 def _ignore_status(text: str) -> None:
@@ -44,7 +47,7 @@ class Context:
         return self.store.who.partition("@")[2]
 
     @property
-    def process(self) -> int:
+    def process_id(self) -> int:
         """The process id."""
         return os.getpid()
 
@@ -64,7 +67,9 @@ class Context:
             (folder / ".git").exists() for folder in (self.workspace, *self.workspace.parents)
         ):
             return None
-        text = _git(self.workspace, "status", "--porcelain=v2", "--branch", "--untracked-files=no")
+        text = _git(
+            self.workspace, "status", "--porcelain=v2", "--branch", "--untracked-files=normal"
+        )
         if text is None:
             return None
         head = dict(line[2:].split(" ", 1) for line in text.splitlines() if line.startswith("# "))
@@ -83,10 +88,10 @@ def create_experiment_context(
 
     Raises: WorkspaceMissing, NotAStore, UnsupportedFormat.
     """
-    store_path = find_store(Path.cwd() if folder is None else Path(folder))
+    store = Store.open(find_store(Path.cwd() if folder is None else Path(folder)))
     return Context(
-        workspace=store_path.parent,
-        store=Store.open(store_path),
+        workspace=store.path.parent,
+        store=store,
         agent=os.environ.get("ROS_AGENT", ""),
         say=say,
     )
@@ -123,8 +128,35 @@ def interpreter() -> Mapping[str, str]:
         "python": ".".join(str(part) for part in sys.version_info[:3]),
         "implementation": sys.implementation.name,
         "system": sys.platform,
+        "libc": _libc(),
         "machine": os.uname().machine,
+        "instructions": _instructions(),
     }
+
+
+def _libc() -> str:
+    """Name the system's C library, whose exp and log are Python's."""
+    if "CS_GNU_LIBC_VERSION" in os.confstr_names:
+        return os.confstr("CS_GNU_LIBC_VERSION") or ""
+    return f"{os.uname().sysname} {os.uname().release}"
+
+
+def _instructions() -> str:
+    """Name the processor's instructions by which libraries choose between two roundings."""
+    try:
+        with Path("/proc/cpuinfo").open("rb") as file:
+            described = file.read(_CPU_BYTES)
+    except OSError:
+        return ""
+    flags = set(described.partition(b"\nprocessor")[0].split())
+    return " ".join(name for name in _DECIDING if name.encode() in flags)
+
+
+def packages_path() -> list[str]:
+    """Return where a child finds distributions: our path without what the caller put there."""
+    added = [*os.environ.get("PYTHONPATH", "").split(os.pathsep), site.getusersitepackages()]
+    theirs = {os.path.realpath(entry) for entry in added if entry}
+    return [entry for entry in sys.path if os.path.realpath(entry) not in theirs]
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
@@ -134,7 +166,8 @@ def _git(folder: Path, *arguments: str) -> str | None:
         done = subprocess.run(
             ["git", "-C", str(folder), *arguments],
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=_GIT_SECONDS_MAX,
             check=False,
         )

@@ -3,7 +3,9 @@
 Owns what ``ros init`` makes. The example is a file that a person can read, change and run.
 """
 
+import os
 from dataclasses import dataclass
+from errno import ENOTDIR
 from pathlib import Path
 from typing import Final
 
@@ -28,11 +30,13 @@ def init(folder: Path, *, bare: bool) -> Made:
 
     Raises: StoreUnwritable, NotADirectoryError.
     """
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(ENOTDIR, os.strerror(ENOTDIR), str(folder))
     store = folder.absolute() / FOLDER
     if (store / "format").exists():
         return Made(store=store, is_new=False)
-    Store.init(store)
     if bare:
+        Store.init(store)
         return Made(store=store, is_new=True, written=(store,))
     folders = [store.parent / name for name in FOLDERS]
     for path in folders:
@@ -40,4 +44,6 @@ def init(folder: Path, *, bare: bool) -> Made:
     example = folders[0] / _EXAMPLE_NAME
     if not example.exists():
         example.write_text(_EXAMPLE.read_text("utf-8"), "utf-8")
+    # Last, for it says that the workspace is made.
+    Store.init(store)
     return Made(store=store, is_new=True, written=(store, example, *folders[1:]))

@@ -7,7 +7,7 @@ from rosdb import errors
 from rosdb.canonical import decode as decode_value
 from rosdb.canonical import encode as encode_value
 from rosdb.check import Fault, JournalState, Report
-from rosdb.disk import exclusive_lock, is_locked, replace_file
+from rosdb.disk import create_file, replace_file
 from rosdb.folders import put_files, put_folder, write_blob, write_folder
 from rosdb.index import RunRow
 from rosdb.journal import Move
@@ -56,13 +56,12 @@ __all__ = [
     "check_label",
     "check_run_name",
     "column_array",
+    "create_file",
     "decode_value",
     "encode_value",
     "errors",
-    "exclusive_lock",
     "flatten",
     "id_of",
-    "is_locked",
     "parse_instant",
     "put_files",
     "put_folder",

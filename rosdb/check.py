@@ -5,11 +5,18 @@ nothing. Without the content it cannot follow a damaged record's links; what onl
 to is then neither reached nor missed, and the record itself is named.
 """
 
+import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
-from rosdb.errors import JournalDamaged, NotCanonical, ObjectCorrupt, ObjectMissing
+from rosdb.errors import (
+    JournalDamaged,
+    NotCanonical,
+    ObjectCorrupt,
+    ObjectMissing,
+    StoreError,
+)
+from rosdb.index import Index
 from rosdb.journal import Journal, Position
 from rosdb.object_store import LooseObjects
 from rosdb.objects import Kind, Link, ObjectId, decode_record
@@ -37,13 +44,13 @@ class JournalState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What the check found. ``bytes`` counts content, not what it takes on disk."""
+    """What the check found. ``bytes`` counts content; ``dangling`` is reached from no ref."""
 
     objects: int
     bytes: int
     damaged: tuple[Fault, ...]
     missing: tuple[Fault, ...]
-    unreachable: int
+    dangling: tuple[ObjectId, ...]
     index_differs: bool
     journal: JournalState
 
@@ -53,22 +60,16 @@ class Report:
         return not self.damaged and not self.missing and self.journal.ok
 
 
-class Comparable(Protocol):
-    """An index that can be held against another."""
-
-    def dump(self) -> tuple[list[object], ...]:
-        """Return everything derived."""
-
-
 def check(
     objects: LooseObjects,
     journal: Journal,
-    index: Comparable | None,
-    fresh_index: Callable[[], Comparable],
+    open_index: Callable[[], Index],
+    fresh_index: Index,
     advance: Callable[[int], None],
 ) -> Report:
     """Re-hash every object, walk every link from every ref, verify the chain of the journal.
 
+    The index is held against a fresh one, and the journal against what the index has seen of it.
     ``advance`` is called with the number of content bytes after each object, for a progress bar.
     """
     state, refs = _read_journal(journal)
@@ -87,6 +88,9 @@ def check(
         if target not in damaged and kinds.get(target) is not target.kind:
             found = f"a {kinds[target].name.lower()}" if target in kinds else "nothing"
             missing[target] = f"{target.kind.name.lower()} linked, but {found} is stored"
+    index_differs, cut = _compare(open_index, fresh_index)
+    if state.ok and cut is not None:
+        state = dataclasses.replace(state, ok=False, error=cut)
     touched = _touched(refs, links, damaged.keys() | missing.keys())
     reached = _reached(refs.values(), links)
     return Report(
@@ -94,8 +98,8 @@ def check(
         bytes=sum(sizes.values()),
         damaged=_faults(damaged, touched),
         missing=_faults(missing, touched),
-        unreachable=len(sizes.keys() - reached),
-        index_differs=index is not None and state.ok and index.dump() != fresh_index().dump(),
+        dangling=tuple(sorted(sizes.keys() - reached)),
+        index_differs=index_differs,
         journal=state,
     )
 
@@ -121,6 +125,22 @@ def _read_journal(journal: Journal) -> tuple[JournalState, dict[str, Link]]:
         error=error,
     )
     return state, refs
+
+
+def _compare(open_index: Callable[[], Index], fresh: Index) -> tuple[bool, str | None]:
+    """Tell whether the index differs from a fresh one, and what it knows of a cut journal."""
+    try:
+        index = open_index()
+        for _ in range(3):  # others may be writing between two looks
+            index.catch_up()
+            fresh.catch_up()
+            if index.dump() == fresh.dump():
+                return False, None
+    except JournalDamaged as damage:
+        return False, str(damage)
+    except StoreError:
+        return False, None  # locked for too long: there is nothing to hold against the other
+    return True, None
 
 
 def _verify(objects: LooseObjects, object_id: ObjectId) -> tuple[Kind, int, tuple[Link, ...]]:

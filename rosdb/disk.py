@@ -17,9 +17,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from rosdb.errors import StoreLocked, StoreUnwritable
+from rosdb.errors import StoreLocked, StoreUnreadable, StoreUnwritable
 
 LOCK_SECONDS_MAX: Final = 60.0
+_OURS_ALONE: Final = frozenset(
+    {errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR}
+)
 _counter: Final = itertools.count()
 
 
@@ -48,6 +51,16 @@ def refusals(path: Path) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise StoreUnwritable(str(error.filename or path), reason) from error
+
+
+def refuse_to_guess(error: OSError, path: Path) -> None:
+    """Raise if an error says nothing of what is stored, only of what we may do just now.
+
+    Raises: StoreUnreadable.
+    """
+    if error.errno in _OURS_ALONE:
+        reason = error.strerror or type(error).__name__
+        raise StoreUnreadable(str(error.filename or path), reason) from error
 
 
 def sync(handle: int) -> None:
@@ -85,6 +98,8 @@ def open_temporary(folder: Path) -> tuple[BinaryIO, Path]:
             return path.open("x+b"), path
         except FileExistsError:
             continue  # left behind by a dead process with our number
+        except FileNotFoundError:
+            make_folder(folder)  # a copy of a store may have lost its empty folders
 
 
 def write_synced(handle: BinaryIO, data: bytes | memoryview) -> None:
@@ -114,6 +129,25 @@ def replace_file(target: Path, data: bytes, temporary_folder: Path) -> None:
             temporary.unlink(missing_ok=True)
             raise
         sync_folder(target.parent)
+
+
+def create_file(target: Path, data: bytes, temporary_folder: Path) -> None:
+    """Write a file that is not there yet, as a whole and durably.
+
+    Raises: FileExistsError if somebody was faster; StoreUnwritable.
+    """
+    with refusals(target):
+        handle, temporary = open_temporary(temporary_folder)
+        try:
+            with handle:
+                write_synced(handle, data)
+            with contextlib.suppress(FileExistsError):
+                os.link(temporary, target)
+                sync_folder(target.parent)
+                return
+        finally:
+            temporary.unlink(missing_ok=True)
+    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
 
 
 def freshen(path: Path) -> bool:

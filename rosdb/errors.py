@@ -5,6 +5,7 @@
     ├── NotAStore            no store is there
     ├── UnsupportedFormat    a store of a version that this software does not know
     ├── StoreUnwritable      the disk refused
+    ├── StoreUnreadable      the system does not let us read; nothing is said of what is there
     ├── StoreLocked          another process holds the lock for too long
     ├── NotCanonical         a value has no canonical encoding, or bytes are not one
     ├── BadName              a ref, tree or column name that the format does not allow
@@ -73,6 +74,17 @@ class StoreUnwritable(StoreError):
     """The disk refused a write: full, read-only or not permitted."""
 
     template = "cannot write {path}: {reason}"
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path = path
+        self.reason = reason
+
+
+class StoreUnreadable(StoreError):
+    """The system does not let us read: permissions, or too many open files."""
+
+    template = "cannot read {path}: {reason}"
 
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(path, reason)
@@ -175,7 +187,8 @@ class JournalDamaged(StoreError):
 class RefMoved(StoreError):
     """A compare-and-swap found another value than it expected."""
 
-    template = "ref {ref} was moved by another writer: expected {expected}, found {found}"
+    template = "{ref} was moved by another writer: expected {expected}, found {found}"
+    hint = "another ros was faster; look, and try again"
 
     def __init__(self, ref: str, expected: str | None, found: str | None) -> None:
         super().__init__(ref, expected, found)

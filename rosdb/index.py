@@ -14,37 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from rosdb import disk, refs
+from rosdb import disk, index_file, refs
 from rosdb.errors import StoreError, StoreLocked
 from rosdb.journal import NO_ENTRY, START, Journal, Move, Position
 from rosdb.objects import Kind, Link, ObjectId, Record
 from rosdb.query import Sql, fact_rows, flatten
 
-SCHEMA_VERSION: Final = 1
-BUSY_SECONDS: Final = 60.0
-_MEMORY: Final = "file::memory:"
-
-_SCHEMA: Final = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID;
-CREATE TABLE refs (name TEXT PRIMARY KEY, digest BLOB, kind INTEGER, moved INTEGER) WITHOUT ROWID;
-CREATE INDEX refs_digest ON refs (digest);
-CREATE TABLE runs (
-    seq INTEGER PRIMARY KEY, run BLOB UNIQUE, experiment TEXT, name TEXT, status TEXT,
-    kind TEXT, created_at_ns INTEGER, recipe BLOB, outcome BLOB, dataset TEXT, version TEXT,
-    replay_of BLOB, seconds REAL, noted TEXT);
-CREATE INDEX runs_recipe ON runs (recipe, status);
-CREATE INDEX runs_experiment ON runs (experiment, seq);
-CREATE INDEX runs_status ON runs (status, seq);
-CREATE INDEX runs_name ON runs (name);
-CREATE TABLE facts (
-    run INTEGER, space TEXT, key TEXT, num REAL, txt TEXT,
-    PRIMARY KEY (run, space, key)) WITHOUT ROWID;
-CREATE INDEX facts_num ON facts (space, key, num);
-"""
-
 _INSERT_FACT: Final = "INSERT OR REPLACE INTO facts VALUES (?, ?, ?, ?, ?)"
 _RUN: Final = "r.run, r.experiment, r.name, r.status, r.kind, r.recipe, r.outcome"
-_HEX: Final = re.compile(r"[0-9a-f]{64}")
+_RUN_REF: Final = re.compile(rf"{refs.RUNS}([0-9a-f]{{64}})")
 
 # What a record may raise that calls itself a run, a status or an outcome and is not one.
 _UNREADABLE: Final = (StoreError, LookupError, TypeError, ValueError, AttributeError)
@@ -93,38 +71,43 @@ class Index:
         except sqlite3.DatabaseError:
             # The disk is full, or refuses: the question can be answered all the same.
             self._db.close()
-            self._db = _created(_MEMORY)
+            self._db = index_file.create(index_file.MEMORY)
             return self._catch_up()
 
     def ref(self, name: str) -> Link | None:
         """Return what a ref leads to."""
-        rows = self._rows("SELECT digest, kind FROM refs WHERE name = ?", (name,))
-        return Link(rows[0][0], Kind(rows[0][1])) if rows else None
+        rows = self._refs("name = ?", (name,))
+        return rows[0][1] if rows else None
 
     def refs(self, prefix: str) -> Iterator[tuple[str, Link]]:
         """List the refs that start with a prefix, by name."""
-        rows = self._rows(
-            "SELECT name, digest, kind FROM refs WHERE name >= ? AND name < ? ORDER BY name",
-            (prefix, prefix + "\U0010ffff"),
-        )
-        for name, digest, kind in rows:
-            yield name, Link(digest, Kind(kind))
+        yield from self._refs("name >= ? AND name < ? ORDER BY name", _between(prefix))
 
     def newest_ref(self, prefix: str) -> tuple[str, Link] | None:
         """Return the ref under a prefix that was moved last."""
-        rows = self._rows(
-            "SELECT name, digest, kind FROM refs WHERE name >= ? AND name < ?"
-            " ORDER BY moved DESC LIMIT 1",
-            (prefix, prefix + "\U0010ffff"),
-        )
-        return (rows[0][0], Link(rows[0][1], Kind(rows[0][2]))) if rows else None
+        where = "name >= ? AND name < ? ORDER BY moved DESC LIMIT 1"
+        rows = self._refs(where, _between(prefix))
+        return rows[0] if rows else None
+
+    def _refs(self, where: str, values: Sequence[Any]) -> list[tuple[str, Link]]:
+        """Read refs, each from its entry in the journal; a lie costs the index its life."""
+        sql = f"SELECT name, digest, kind, entry FROM refs WHERE {where}"
+        for is_fresh in (False, True):
+            rows = self._rows(sql, values)
+            told = [self._journal.target_at(entry, name) for name, _, _, entry in rows]
+            if is_fresh or [link and (link.digest, link.kind) for link in told] == [
+                (digest, kind) for _, digest, kind, _ in rows
+            ]:
+                break
+            self.rebuild()
+        return [(row[0], link) for row, link in zip(rows, told, strict=True) if link is not None]
 
     def runs(self, where: Sql, sort: Sql | None, limit: int | None) -> Iterator[RunRow]:
         """List runs, newest first or as sorted."""
         order = "r.seq DESC" if sort is None else f"{sort.text}, r.seq DESC"
-        values: Sequence[Any] = where.values + (() if sort is None else sort.values)
         sql = f"SELECT {_RUN} FROM runs r WHERE {where.text} ORDER BY {order} LIMIT ?"
-        for row in self._rows(sql, (*values, -1 if limit is None else limit)):
+        values = (*where.values, *(sort.values if sort else ()), -1 if limit is None else limit)
+        for row in self._rows(sql, values):
             yield _run_row(row)
 
     def newest(self, experiment: str | None, back: int) -> ObjectId | None:
@@ -168,10 +151,16 @@ class Index:
 
     def _open(self) -> sqlite3.Connection:
         if self._path is None:
-            return _created(_MEMORY)
-        db = _current(self._path)
-        self._inode = _inode(self._path)
+            return index_file.create(index_file.MEMORY)
+        db = index_file.current(self._path)
+        self._inode = index_file.inode(self._path)
         return self._made_anew() if db is None else db
+
+    def rebuild(self) -> None:
+        """Read everything anew, whatever stands there."""
+        self._db.close()
+        self._db = self._made_anew()
+        self.catch_up()
 
     def _rows(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
         try:
@@ -184,31 +173,31 @@ class Index:
     def _recover(self, error: sqlite3.DatabaseError) -> None:
         """Put an empty index in the place of a damaged or unwritable one; wait no second time."""
         if "locked" in str(error):
-            raise StoreLocked(str(self._path), BUSY_SECONDS) from error
+            raise StoreLocked(str(self._path), index_file.BUSY_SECONDS) from error
         self._db.close()
         self._db = self._made_anew()
 
     def _made_anew(self) -> sqlite3.Connection:
         """Make an empty index; in memory where the disk refuses one."""
         if self._path is None:
-            return _created(_MEMORY)
+            return index_file.create(index_file.MEMORY)
         try:
             with disk.exclusive_lock(self._path.with_name("index.lock")):
-                if _inode(self._path) != self._inode:
-                    db = _current(self._path)
+                if index_file.inode(self._path) != self._inode:
+                    db = index_file.current(self._path)
                     if db is not None:
-                        self._inode = _inode(self._path)
+                        self._inode = index_file.inode(self._path)
                         return db  # another process was here first
                 # It appears as a whole: nobody opens one that is being made.
                 new = self._path.with_name("index.new")
-                _unlink(new)
-                _created(new.as_uri()).close()
-                _unlink(self._path)
+                index_file.unlink(new)
+                index_file.create(new.as_uri()).close()
+                index_file.unlink(self._path)
                 new.replace(self._path)
-                self._inode = _inode(self._path)
-                return _connect(self._path.as_uri())
+                self._inode = index_file.inode(self._path)
+                return index_file.connect(self._path.as_uri())
         except (OSError, StoreError, sqlite3.OperationalError):
-            return _created(_MEMORY)
+            return index_file.create(index_file.MEMORY)
 
     def _catch_up(self) -> Position:
         position = self._position()
@@ -220,7 +209,7 @@ class Index:
             for entry in self._journal.entries(position):
                 # An entry has more bytes than moves, so offsets and counts make one order.
                 for moved, move in enumerate(entry.moves, start=position.offset):
-                    self._apply(move, moved)
+                    self._apply(move, moved, position.offset)
                 position = entry.end
             self._db.executemany(
                 "INSERT OR REPLACE INTO meta VALUES (?, ?)",
@@ -240,22 +229,22 @@ class Index:
             raise sqlite3.DatabaseError("no position stands where one belongs")
         return Position(offset=offset, head=head)
 
-    def _apply(self, move: Move, moved: int) -> None:
+    def _apply(self, move: Move, moved: int, entry: int) -> None:
         if move.new is None:
             self._db.execute("DELETE FROM refs WHERE name = ?", (move.ref,))
         else:
             self._db.execute(
-                "INSERT OR REPLACE INTO refs VALUES (?, ?, ?, ?)",
-                (move.ref, move.new.digest, int(move.new.kind), moved),
+                "INSERT OR REPLACE INTO refs VALUES (?, ?, ?, ?, ?)",
+                (move.ref, move.new.digest, int(move.new.kind), moved, entry),
             )
         if move.ref.startswith(refs.NAMES):
             for target in (move.old, move.new):
                 if target is not None:
                     self._name_run(target.digest)
-        elif move.ref.startswith(refs.RUNS) and _HEX.fullmatch(move.ref, len(refs.RUNS)):
-            run = bytes.fromhex(move.ref.removeprefix(refs.RUNS))
+        elif match := _RUN_REF.fullmatch(move.ref):
+            run = bytes.fromhex(match[1])
             if move.new is None:
-                self._delete_run(run)
+                self._db.execute("DELETE FROM runs WHERE run = ?", (run,))
             else:
                 self._apply_run(run, move.new)
 
@@ -267,12 +256,6 @@ class Index:
             (len(refs.NAMES) + 1, refs.NAMES, refs.NAMES + "\U0010ffff", run),
         )
 
-    def _delete_run(self, run: bytes) -> None:
-        self._db.execute(
-            "DELETE FROM facts WHERE run = (SELECT seq FROM runs WHERE run = ?)", (run,)
-        )
-        self._db.execute("DELETE FROM runs WHERE run = ?", (run,))
-
     def _apply_run(self, run: bytes, link: Link) -> None:
         try:
             record = self._load(link)
@@ -283,11 +266,10 @@ class Index:
         except (*_UNREADABLE, *_UNBINDABLE):
             # One damaged object must not hide the rest of history; the check names it.
             self._db.execute(
-                "INSERT OR IGNORE INTO runs (run, recipe) VALUES (?, ?)", (run, bytes(32))
-            )
-            self._db.execute(
-                "UPDATE runs SET status = 'damaged', experiment = IFNULL(experiment, '?'),"
-                " kind = IFNULL(kind, 'run') WHERE run = ?",
+                "INSERT INTO runs (run, experiment, kind, status, recipe)"
+                " VALUES (?, '?', 'run', 'damaged', zeroblob(32)) ON CONFLICT (run) DO UPDATE SET"
+                " status = 'damaged', experiment = IFNULL(experiment, '?'),"
+                " kind = IFNULL(kind, 'run')",
                 (run,),
             )
 
@@ -295,7 +277,8 @@ class Index:
         recipe = self._load(record.links["recipe"])
         dataset = record.fields["dataset"] or {}
         replay_of = record.links.get("replay_of")
-        self._delete_run(run)  # it may have been here before, and moved away
+        # It may have been here before, and have been moved away.
+        self._db.execute("DELETE FROM runs WHERE run = ?", (run,))
         cursor = self._db.execute(
             "INSERT INTO runs (run, experiment, status, kind, created_at_ns, recipe, dataset,"
             " version, replay_of) VALUES (?, ?, 'pending', ?, ?, ?, ?, ?, ?)",
@@ -335,55 +318,8 @@ class Index:
             self._db.executemany(_INSERT_FACT, fact_rows(seq, "m", metrics))
 
 
-def _connect(uri: str) -> sqlite3.Connection:
-    db = sqlite3.connect(
-        uri, uri=True, isolation_level=None, timeout=BUSY_SECONDS, check_same_thread=False
-    )
-    try:
-        # A cache may lose its last commits, never its consistency: WAL with NORMAL is just that.
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = NORMAL")
-    except BaseException:
-        db.close()
-        raise
-    return db
-
-
-def _current(path: Path) -> sqlite3.Connection | None:
-    """Open an index of this version; None if there is none, or it is garbage."""
-    try:
-        # Not to be made here: an empty file would take up the log of an index that was deleted.
-        db = _connect(f"{path.as_uri()}?mode=rw")
-    except sqlite3.DatabaseError as error:
-        if "locked" in str(error):
-            raise StoreLocked(str(path), BUSY_SECONDS) from error
-        return None
-    try:
-        if db.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION:
-            db.execute("SELECT count(*) FROM meta").fetchone()
-            return db
-    except sqlite3.DatabaseError:
-        pass
-    db.close()
-    return None
-
-
-def _inode(path: Path) -> int:
-    try:
-        return path.stat().st_ino
-    except FileNotFoundError:
-        return 0
-
-
-def _unlink(path: Path) -> None:
-    for suffix in ("", "-wal", "-shm"):
-        path.with_name(path.name + suffix).unlink(missing_ok=True)
-
-
-def _created(uri: str) -> sqlite3.Connection:
-    db = _connect(uri)
-    db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
-    return db
+def _between(prefix: str) -> tuple[str, str]:
+    return prefix, prefix + "\U0010ffff"
 
 
 def _run_row(row: Sequence[Any]) -> RunRow:

@@ -10,18 +10,18 @@ Writers hold the store's lock; readers hold nothing, for what is whole never cha
 
 import contextlib
 import itertools
-import logging
 import os
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from blake3 import blake3
 
 from rosdb import canonical, disk
-from rosdb.errors import BadName, JournalDamaged, NotCanonical
+from rosdb.errors import BadName, JournalDamaged, NotCanonical, StoreError
 from rosdb.objects import DIGEST_SIZE, Link, link_value, value_link
 
 MAGIC: Final = b"ros journal v1\n\x00"
@@ -32,7 +32,7 @@ START: Final = len(MAGIC)
 _FRAME: Final = struct.Struct("<II")
 _SECTOR: Final = 512
 _PAYLOAD_BYTES_MAX: Final = canonical.SIZE_BYTES_MAX
-_log: Final = logging.getLogger(__name__)
+_ENTRIES_KEPT: Final = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +46,12 @@ class Move:
     who: str
     why: str
     hash: str
+
+    @property
+    def at(self) -> datetime:
+        """When, to the microsecond, UTC."""
+        seconds, nanoseconds = divmod(self.at_ns, 1_000_000_000)
+        return datetime.fromtimestamp(seconds, UTC).replace(microsecond=nanoseconds // 1000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,16 +82,26 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._targets: dict[int, dict[str, Link]] = {}
 
     def entries(self, start: Position | None = None) -> Iterator[Entry]:
         """Read the whole entries from a position on, oldest first; stop before a torn tail.
 
         Raises: JournalDamaged if anything but a torn tail does not chain.
         """
-        try:
-            yield from self._entries(start or Position())
-        except _Torn:
-            return
+        position = start or Position()
+        for is_last_try in (False, True):
+            try:
+                for entry in self._entries(position):
+                    yield entry
+                    position = entry.end
+                return
+            except _Torn:
+                return
+            except JournalDamaged:
+                # A writer may have cut a torn tail and written over it while we read: damage stays.
+                if is_last_try:
+                    raise
 
     def append(
         self,
@@ -123,7 +139,10 @@ class Journal:
             if torn < 0:
                 raise JournalDamaged(end.offset + torn, "it was cut while it was in use")
             if torn > 0:
-                _log.warning("%s: cut %d bytes that a crash has left", self.path, torn)
+                import logging
+
+                log = logging.getLogger(__name__)
+                log.warning("%s: cut %d bytes that a crash has left", self.path, torn)
                 handle.truncate(end.offset)
                 disk.sync(handle.fileno())
             handle.seek(end.offset)
@@ -135,6 +154,29 @@ class Journal:
                     handle.truncate(end.offset)
                 raise
         return Position(offset=end.offset + len(frame), head=digest)
+
+    def target_at(self, offset: int, ref: str) -> Link | None:
+        """Return where the entry that starts at an offset moved a ref; None if it did not.
+
+        An entry is checked by its own hash, so what is answered was once true of the ref.
+        """
+        # A batch moves hundreds of refs in one entry: it is read once for all of them.
+        targets = self._targets.get(offset) or self._targets_at(offset)
+        if len(self._targets) >= _ENTRIES_KEPT:
+            self._targets.clear()
+        self._targets[offset] = targets
+        return targets.get(ref)
+
+    def _targets_at(self, offset: int) -> dict[str, Link]:
+        with self._open() as handle:
+            size = os.fstat(handle.fileno()).st_size
+            try:
+                handle.seek(offset)
+                payload, _ = _read_frame(handle.read, offset, size)
+                moves = canonical.decode(payload)["moves"]
+                return {ref: value_link(new) for ref, _, new in moves if new is not None}
+            except (_Torn, StoreError, LookupError, TypeError, ValueError, OSError):
+                return {}
 
     def bytes_behind(self, position: Position) -> int:
         """Return how many bytes stand behind a position: newer entries, or a torn tail.
@@ -154,6 +196,7 @@ class Journal:
         except FileNotFoundError:
             raise JournalDamaged(0, "the file is missing") from None
         except OSError as error:
+            disk.refuse_to_guess(error, self.path)
             raise JournalDamaged(0, error.strerror or "it cannot be read") from error
 
     def _entries(self, start: Position) -> Iterator[Entry]:
@@ -202,8 +245,6 @@ def _read_frame(read: Reader, offset: int, size: int) -> tuple[bytes, bytes]:
     if left < _FRAME.size + length + DIGEST_SIZE:
         raise _Torn
     payload, digest = read(length), read(DIGEST_SIZE)
-    if len(digest) < DIGEST_SIZE:
-        raise _Torn  # a writer cut a torn tail while we read it
     if _hash(payload) != digest:
         whole = head + payload + digest
         if left == len(whole) and _has_zero_sector(whole, offset, before=left):

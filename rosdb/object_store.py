@@ -152,9 +152,14 @@ class LooseObjects:
                 raise
         return Link(digest.digest(), Kind.BLOB), temporary
 
-    def publish(self, staged: Iterable[tuple[ObjectId, Path]]) -> None:
-        """Give staged objects their names, and make the names durable."""
-        folders = set()
+    def publish(
+        self, staged: Iterable[tuple[ObjectId, Path]], kept: Iterable[ObjectId] = ()
+    ) -> None:
+        """Give staged objects their names, and make these names and the kept ones durable.
+
+        A kept object may have got its name from another process a moment ago, unsynced as yet.
+        """
+        folders = {self._folder, *(self.path(object_id).parent for object_id in kept)}
         with disk.refusals(self._folder):
             for object_id, temporary in staged:
                 target = self.path(object_id)
@@ -170,8 +175,9 @@ class LooseObjects:
         A collector judges by age, so a put of what exists must look like a new put. A damaged copy
         counts as absent: the put then heals it.
         """
-        if not disk.freshen(self.path(object_id)):
-            return False
+        with disk.refusals(self._folder):
+            if not disk.freshen(self.path(object_id)):
+                return False
         try:
             self.verify(object_id)
         except (ObjectCorrupt, ObjectMissing):
@@ -207,6 +213,7 @@ def _readable(object_id: ObjectId) -> Iterator[None]:
     except FileNotFoundError:
         raise ObjectMissing(str(object_id)) from None
     except OSError as error:
+        disk.refuse_to_guess(error, Path(str(object_id)))
         raise ObjectCorrupt(str(object_id), error.strerror or "unreadable") from error
 
 

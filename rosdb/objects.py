@@ -22,9 +22,6 @@ DIGEST_SIZE: Final = 32
 RECORD_CONTEXT: Final = "research-os 2026-11-22 record"
 SCHEMA_PATTERN: Final = re.compile(r"[a-z][a-z0-9_-]*/v[1-9][0-9]*")
 
-# Below this BLAKE3 gains nothing from a second thread.
-_THREADS_FROM_BYTES: Final = 1024 * 1024
-
 
 class Kind(IntEnum):
     """What an object is; the numbers are the ext types of links and stand on disk."""
@@ -109,13 +106,14 @@ def hasher(kind: Kind) -> Any:
 
 
 def id_of(kind: Kind, content: bytes | bytearray | memoryview) -> Link:
-    """Return the id of an object's content."""
-    threads = blake3.AUTO if len(content) >= _THREADS_FROM_BYTES else 1
+    """Return the id of an object's content.
+
+    In one thread: BLAKE3's pool does not survive a fork, and a forked process would wait for it
+    for ever. One thread hashes gigabytes a second.
+    """
     if kind is Kind.RECORD:
-        return Link(
-            blake3(content, derive_key_context=RECORD_CONTEXT, max_threads=threads).digest(), kind
-        )
-    return Link(blake3(content, max_threads=threads).digest(), kind)
+        return Link(blake3(content, derive_key_context=RECORD_CONTEXT).digest(), kind)
+    return Link(blake3(content).digest(), kind)
 
 
 def link_value(link: Link) -> canonical.Value:

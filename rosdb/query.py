@@ -43,8 +43,9 @@ _AGE_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _INTEGER_MIN: Final = -(2**63)
 _INTEGER_MAX: Final = 2**63 - 1
 
-# SQLite takes expressions a thousand deep; a row of comparisons is as deep as it is long.
-_DEPTH_MAX: Final = 100
+# SQLite's parser has a stack of a hundred, and a bracket takes up to five of them. Its expressions
+# are a thousand deep at most; a row of comparisons is as deep as it is long.
+_DEPTH_MAX: Final = 12
 _COMPARISONS_MAX: Final = 200
 
 
@@ -179,8 +180,9 @@ class _Parser:
             parts.append(part())
         if len(parts) == 1:
             return parts[0]
+        # SQL binds as this language does, so brackets are kept where the reader wrote them.
         text = f" {word.upper()} ".join(p.text for p in parts)
-        return Sql(f"({text})", tuple(v for p in parts for v in p.values))
+        return Sql(text, tuple(v for p in parts for v in p.values))
 
     def _either(self) -> Sql:
         return self._joined("or", self._both)
@@ -196,9 +198,10 @@ class _Parser:
             inner = self._negation()
             sql = Sql(f"NOT {inner.text}", inner.values)
         elif self._take("bracket", "("):
-            sql = self._either()
+            inner = self._either()
             if not self._take("bracket", ")"):
                 self._fail("a closing bracket is missing")
+            sql = Sql(f"({inner.text})", inner.values)
         else:
             sql = self._comparison()
         self._depth -= 1
@@ -296,4 +299,5 @@ def joined_and(parts: Sequence[Sql]) -> Sql:
     """Join conditions; no condition is true."""
     if not parts:
         return Sql("1")
-    return Sql(" AND ".join(p.text for p in parts), tuple(v for p in parts for v in p.values))
+    text = " AND ".join(f"({p.text})" for p in parts)
+    return Sql(text, tuple(v for p in parts for v in p.values))

@@ -1,7 +1,7 @@
 """What a store holds and what it would take without sharing.
 
 Owns the figures of ``ros stats``. *Logical* is what every run and dataset would take if each were
-stored for itself; *stored* is what the disk holds.
+stored for itself; *content* is each object once; *stored* is what the disk holds.
 """
 
 from dataclasses import dataclass
@@ -18,12 +18,18 @@ class Stats:
     runs: int
     datasets: int
     logical_bytes: int
+    content_bytes: int
     stored_bytes: int
 
     @property
     def dedup_ratio(self) -> float | None:
-        """How many times over the disk would be filled without sharing; None in an empty store."""
-        return self.logical_bytes / self.stored_bytes if self.stored_bytes else None
+        """How many times over the same content would be kept without sharing; None if empty."""
+        return self.logical_bytes / self.content_bytes if self.content_bytes else None
+
+    @property
+    def compression_ratio(self) -> float | None:
+        """How much smaller the content is on disk; None if empty."""
+        return self.content_bytes / self.stored_bytes if self.stored_bytes else None
 
 
 def measure(objects: LooseObjects, runs: list[Link], datasets: list[Link]) -> Stats:
@@ -56,5 +62,6 @@ def measure(objects: LooseObjects, runs: list[Link], datasets: list[Link]) -> St
         runs=len(runs),
         datasets=len(datasets),
         logical_bytes=logical,
+        content_bytes=sum(sizes.values()),
         stored_bytes=sum(stored),
     )

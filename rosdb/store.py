@@ -5,7 +5,7 @@ Owns the folder's layout and the public verbs; each is a few lines over the room
 
 import contextlib
 import io
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -15,8 +15,8 @@ from rosdb.errors import (
     NotAStore,
     NotCanonical,
     ObjectCorrupt,
+    ObjectMissing,
     RefMissing,
-    StoreError,
     StoreExists,
     UnsupportedFormat,
 )
@@ -183,8 +183,28 @@ class Store:
         """
         if object_id.kind is Kind.RECORD:
             return list(self.get_record(object_id).links.values())
-        self._objects.verify(object_id)
+        header = self._objects.verify(object_id)
+        if header.kind is not object_id.kind:
+            raise ObjectCorrupt(str(object_id), f"a {header.kind.name.lower()} by its header")
         return []
+
+    def verify_closure(
+        self, starts: Iterable[ObjectId]
+    ) -> tuple[int, dict[ObjectId, ObjectMissing | ObjectCorrupt]]:
+        """Re-hash all that these objects reach: how many they are, and what is wrong with them."""
+        waiting = [self.typed(start) for start in starts]
+        seen: set[ObjectId] = set()
+        damaged: dict[ObjectId, ObjectMissing | ObjectCorrupt] = {}
+        while waiting:
+            link = waiting.pop()
+            if link in seen:
+                continue
+            seen.add(link)
+            try:
+                waiting += self.verify(link)
+            except (ObjectMissing, ObjectCorrupt) as error:
+                damaged[link] = error
+        return len(seen), damaged
 
     def get_blob(self, object_id: ObjectId) -> bytes:
         """Return a blob, verified.
@@ -201,8 +221,9 @@ class Store:
         handle, header = self._objects.open_content(object_id)
         if header.kind is not Kind.BLOB or header.codec != CODEC_RAW:
             handle.close()
-            return io.BytesIO(self.get_blob(object_id))
-        return io.BufferedReader(_Content(handle, header.size))
+            content = self.get_blob(object_id)
+            return io.BufferedReader(_Content(io.BytesIO(content), 0, len(content)))
+        return io.BufferedReader(_Content(handle, HEADER.size, header.size))
 
     def get_record(self, object_id: ObjectId) -> Record:
         """Return a record, verified.
@@ -297,6 +318,21 @@ class Store:
         order = None if sort is None else query.compile_sort(sort)
         yield from self._caught_up().runs(query.joined_and(parts), order, limit)
 
+    @contextlib.contextmanager
+    def lease(self, run_id: ObjectId) -> Iterator[None]:
+        """Hold the kernel's word that a run's process lives; it ends with the process."""
+        path = self.path / "leases" / str(run_id)
+        disk.make_folder(path.parent)
+        with disk.exclusive_lock(path):
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+
+    def is_leased(self, run_id: ObjectId) -> bool:
+        """Tell whether the process of a run lives."""
+        return disk.is_locked(self.path / "leases" / str(run_id))
+
     def mark_run(self, run_id: ObjectId, status: str) -> None:
         """Note in the index, and there only, what a run turned out to be."""
         self._caught_up().mark(run_id, status)
@@ -312,17 +348,16 @@ class Store:
         return stats.measure(self._objects, runs, datasets)
 
     def check(self, advance: Callable[[int], None] = lambda size: None) -> check.Report:
-        """Re-hash every object, walk every link, verify the journal; change nothing."""
+        """Re-hash every object, walk every link, verify the journal.
 
-        def fresh() -> Index:
-            index = Index(None, self._journal, self.get_record)
-            index.catch_up()
-            return index
-
-        index: Index | None = None
-        with contextlib.suppress(StoreError):
-            index = self._caught_up()
-        return check.check(self._objects, self._journal, index, fresh, advance)
+        Nothing is changed but an index that says otherwise than the objects: it is rebuilt.
+        """
+        fresh = Index(None, self._journal, self.get_record)
+        report = check.check(self._objects, self._journal, self._caught_up, fresh, advance)
+        fresh.close()
+        if report.index_differs:
+            self._caught_up().rebuild()
+        return report
 
     def _caught_up(self) -> Index:
         if self._index is None:
@@ -332,10 +367,11 @@ class Store:
 
 
 class _Content(io.RawIOBase):
-    """The content of a raw object's file: the file without its header."""
+    """The content of an object: a file from some byte on, for reading only."""
 
-    def __init__(self, handle: BinaryIO, size: int) -> None:
+    def __init__(self, handle: BinaryIO, start: int, size: int) -> None:
         self._handle = handle
+        self._start = start
         self._size = size
 
     def readable(self) -> bool:
@@ -348,10 +384,10 @@ class _Content(io.RawIOBase):
         start = (0, self.tell(), self._size)[whence]
         if start + offset < 0:
             raise ValueError(f"cannot seek to {start + offset}")
-        return self._handle.seek(HEADER.size + start + offset) - HEADER.size
+        return self._handle.seek(self._start + start + offset) - self._start
 
     def tell(self) -> int:
-        return self._handle.tell() - HEADER.size
+        return self._handle.tell() - self._start
 
     def readinto(self, buffer: Any) -> int:
         return self._handle.readinto(buffer)  # type: ignore[attr-defined, no-any-return]

@@ -50,6 +50,8 @@ class Transaction:
         self._pending: dict[Link, bytes] = {}
         self._pending_bytes = 0
         self._staged: dict[Link, Path] = {}
+        self._new: set[Link] = set()
+        self._kept: set[Link] = set()
         self._moves: dict[str, tuple[ObjectId | None, Link | None]] = {}
         self.stored_bytes = 0
         """What the landed objects take on disk, those stored already left out."""
@@ -184,18 +186,25 @@ class Transaction:
 
     def _stage(self) -> None:
         for link, content in self._pending.items():
-            if not self._objects.keep(link):
+            if self._objects.keep(link):
+                self._kept.add(link)
+            else:
                 self._staged[link] = self._objects.stage(link.kind, content)
+                self._new.add(link)
         self._pending.clear()
         self._pending_bytes = 0
 
     def _flush(self) -> None:
         self._stage()
-        for link in [link for link in self._staged if self._objects.keep(link)]:
+        # What was streamed has a temporary file before anybody could ask whether it is stored.
+        for link in [k for k in self._staged if k not in self._new and self._objects.keep(k)]:
             self._staged.pop(link).unlink()
+            self._kept.add(link)
         self.stored_bytes += sum(path.stat().st_size for path in self._staged.values())
-        self._objects.publish(self._staged.items())
+        if self._staged or self._kept:
+            self._objects.publish(self._staged.items(), self._kept)
         self._staged.clear()
+        self._kept.clear()
 
 
 def _text(object_id: ObjectId | None) -> str | None:

@@ -5,16 +5,31 @@ and checking out. Files are checked before anything is stored, and parsed once, 
 given the parsed table, so that a corrected parser changes no old answer.
 """
 
+from __future__ import annotations
+
+import contextlib
 import difflib
-import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from research.context import Context
 from research.errors import BadInput, DatasetMissing, NameTaken
-from rosdb import DATASETS, Link, ObjectId, Store, check_label, put_files, write_folder
+from rosdb import (
+    DATASETS,
+    Link,
+    ObjectId,
+    Store,
+    check_label,
+    errors,
+    put_files,
+    write_folder,
+)
+
+if TYPE_CHECKING:
+    from research.datasets.source import Source
 
 SCHEMA: Final = "snapshot/v1"
 VERSION_DEFAULT: Final = "1"
@@ -61,10 +76,10 @@ def add_snapshot(
     *,
     name: str,
     version: str | None = None,
-    source: str | None = None,
+    origin: str | None = None,
     schema: Any = None,
 ) -> Added:
-    """Snapshot a file or a folder.
+    """Snapshot a file or a folder; ``origin`` says where it came from.
 
     A folder with a ``manifest.json`` is checked against it first. Adding identical content again
     changes nothing.
@@ -72,58 +87,62 @@ def add_snapshot(
     Raises: BadInput, NameTaken if the version holds other content, and DatasetError in all its
     kinds: then nothing is stored.
     """
-    # These import numpy, which finding a snapshot has no use for.
-    from research.datasets.bars_file import PARSER, is_bars_file, read_bars
-    from research.datasets.manifest import MANIFEST_NAME, check_folder, list_folder, load_manifest
+    # It imports numpy, which finding a snapshot has no use for.
+    from research.datasets.source import read_source
 
     check_label("dataset name", name)
-    if not path.exists():
-        raise BadInput(f"there is no {path}")
-    manifest = None
-    if path.is_dir():
-        if os.path.lexists(path / MANIFEST_NAME):
-            files = {f.path: f.source for f in check_folder(path)}
-            manifest = load_manifest(path)
-        else:
-            files = {f.path: f.source for f in list_folder(path)}
-        if not files:
-            raise BadInput(f"{path} holds no file")
-    else:
-        files = {path.name: path}
-    version = version or (path.resolve().name if manifest is not None else VERSION_DEFAULT)
+    source = read_source(path, finds_bars=schema is None)
+    if version is None:
+        version = path.resolve().name if source.manifest is not None else VERSION_DEFAULT
     check_label("dataset version", version)
-    tables = [p for p, f in files.items() if schema is None and is_bars_file(f)]
-    bars = read_bars(files[tables[0]]) if len(tables) == 1 else None
-    with context.store.transaction(f"data add {name}@{version}") as tx:
-        links = {"files": put_files(tx, files)}
-        if bars is not None:
-            links["bars"] = tx.put_table(bars, _units(manifest.schema if manifest else None))
-        fields = {
-            "name": name,
-            "version": version,
-            "source": source or (manifest.source if manifest else ""),
-            "created_at": manifest.created_at.isoformat() if manifest else "",
-            "schema": schema if schema is not None else (manifest.schema if manifest else None),
-            "checksums": _checksums(manifest),
-            "parser": PARSER if bars is not None else None,
-            "files": len(files),
-            "bytes": sum(f.stat().st_size for f in files.values()),
-        }
-        ref = f"{DATASETS}{name}/{version}"
-        existing = context.store.ref(ref)
+    fields = _fields(source, name, version, origin, schema)
+    try:
+        return _store(context, source, fields)
+    except errors.RefMoved:
+        # Somebody else added it in the meantime: now it is there, to be compared with.
+        return _store(context, source, fields)
+
+
+def _store(context: Context, source: Source, fields: Mapping[str, Any]) -> Added:
+    """Put a source's files and its record, unless the version is there already.
+
+    Raises: NameTaken if it holds other content, RefMoved if another writer was faster.
+    """
+    store, label = context.store, f"{fields['name']}/{fields['version']}"
+    with store.transaction(f"data add {label}") as tx:
+        links = {"files": put_files(tx, source.files)}
+        source.check_unchanged()
+        existing = store.ref(DATASETS + label)
         if existing is not None:
-            snapshot = read_snapshot(context.store, existing)
             tx.abandon()
+            snapshot = read_snapshot(store, existing)
             if snapshot.files != links["files"]:
                 raise NameTaken(
-                    "dataset", f"{name}@{version}", "it holds other content; give another --version"
+                    "dataset", snapshot.label, "it holds other content; give another --version"
                 )
             return Added(snapshot=snapshot, is_new=False, new_bytes=0)
+        if source.bars is not None:
+            links["bars"] = tx.put_table(source.bars, source.units())
         link = tx.put_record(SCHEMA, fields, links)
-        tx.move_ref(ref, link, expected=None)
-    return Added(
-        snapshot=read_snapshot(context.store, link), is_new=True, new_bytes=tx.stored_bytes
-    )
+        tx.move_ref(DATASETS + label, link, expected=None)
+    return Added(snapshot=read_snapshot(store, link), is_new=True, new_bytes=tx.stored_bytes)
+
+
+def _fields(
+    source: Source, name: str, version: str, origin: str | None, schema: Any
+) -> dict[str, Any]:
+    manifest = source.manifest
+    return {
+        "name": name,
+        "version": version,
+        "source": origin or (manifest.source if manifest else ""),
+        "created_at": manifest.created_at.isoformat() if manifest else "",
+        "schema": schema if schema is not None else (manifest.schema if manifest else None),
+        "checksums": source.checksums(),
+        "parser": source.parser,
+        "file_count": len(source.files),
+        "size_bytes": sum(size for size, _, _ in source.stamps.values()),
+    }
 
 
 def find_snapshot(context: Context, label: str) -> Snapshot:
@@ -152,18 +171,10 @@ def list_snapshots(store: Store) -> Iterator[Snapshot]:
         yield read_snapshot(store, link)
 
 
-def verify_snapshot(store: Store, snapshot: Snapshot) -> int:
-    """Re-hash everything that a snapshot holds; return the number of objects.
-
-    Raises: ObjectMissing, ObjectCorrupt for the first that is not what it was.
-    """
-    waiting, seen = [snapshot.link], set[ObjectId]()
-    while waiting:
-        link = waiting.pop()
-        if link not in seen:
-            seen.add(link)
-            waiting += store.verify(link)
-    return len(seen)
+def verify_snapshot(store: Store, snapshot: Snapshot) -> tuple[int, dict[str, str]]:
+    """Re-hash everything that a snapshot holds: how many objects, and what is wrong by id."""
+    count, damaged = store.verify_closure([snapshot.link])
+    return count, {str(object_id): str(error) for object_id, error in damaged.items()}
 
 
 def checkout_snapshot(store: Store, snapshot: Snapshot, folder: Path) -> list[Path]:
@@ -171,9 +182,27 @@ def checkout_snapshot(store: Store, snapshot: Snapshot, folder: Path) -> list[Pa
 
     Raises: BadInput if something is there already.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    with new_folder(folder):
+        return write_folder(store, snapshot.files, folder)
+
+
+@contextlib.contextmanager
+def new_folder(folder: Path) -> Iterator[None]:
+    """Make a folder, or take an empty one, to write to; if that fails, nothing half-written stays.
+
+    Raises: BadInput if something is there already.
+    """
+    was_there = folder.exists()
+    if was_there and (not folder.is_dir() or any(folder.iterdir())):
         raise BadInput(f"{folder} is there already, and not empty")
-    return write_folder(store, snapshot.files, folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        if was_there:
+            folder.mkdir()
+        raise
 
 
 def read_snapshot(store: Store, link: ObjectId) -> Snapshot:
@@ -208,24 +237,3 @@ def _shipped(name: str, version: str) -> Path | None:
     versions: Sequence[Path] = sorted(m.parent for m in (SHIPPED / name).glob("*/manifest.json"))
     wanted = [folder for folder in versions if version in ("", folder.name)]
     return wanted[-1] if wanted else None
-
-
-def _checksums(manifest: Any) -> dict[str, str]:
-    """Return the manifest's checksums; of several for one file, the first algorithm by name."""
-    found: dict[str, str] = {}
-    for checksum in manifest.checksums if manifest is not None else ():
-        found.setdefault(checksum.path, f"{checksum.algorithm}:{checksum.digest}")
-    return found
-
-
-def _units(schema: Any) -> dict[str, str]:
-    """Return the units of bars: those that a manifest's schema states for its columns."""
-    units = {"at_ns": "ns since 1970 UTC"}
-    for described in schema.values() if isinstance(schema, dict) else ():
-        columns = described.get("columns") if isinstance(described, dict) else None
-        for column in columns if isinstance(columns, list) else ():
-            if isinstance(column, dict) and column.get("name") in (
-                "open", "high", "low", "close", "volume"
-            ):  # fmt: skip
-                units[column["name"]] = str(column.get("unit", ""))
-    return units

@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import site
+import stat
 import subprocess
 import sys
 import tempfile
@@ -20,8 +21,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from research.errors import BrokenExperiment
+from research.experiments import environment
 from research.experiments.closure import brokers
-from research.experiments.environment import VARIABLES
 from research.experiments.spec import ExperimentSpec
 from rosdb import (
     UTF8,
@@ -44,7 +45,6 @@ RESULT_BYTES_MAX: Final = 64 * 1024 * 1024
 TABLE_SUFFIX: Final = ".table"
 
 _HARNESS: Final = Path(__file__).parent / "child" / "harness.py"
-_PACKAGES: Final = Path(__file__).parents[2]
 # What an interpreter and its libraries read by themselves: their own files, the time zones, the
 # machine's description. Nothing that a dataset could be.
 _SYSTEM_READABLE: Final = (
@@ -63,6 +63,8 @@ _SYSTEM_READABLE: Final = (
     "/sys/devices/system/cpu",
     "/System/Library",
 )
+# Where a system's own interpreter lives there is more than interpreters.
+_SHARED_PREFIXES: Final = frozenset({"/", "/usr", "/usr/local"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +132,16 @@ class Capsule:
         if result is None:
             return _answer(_death(status), log, cut)
         if not result["ok"]:
-            return _answer(ChildError(**result["error"]), log, cut)
+            return _answer(_read_error(result), log, cut)
+        unforeseen = environment.unforeseen(fields["environment"], result["loaded"])
+        if unforeseen:
+            module = unforeseen[0]
+            message = (
+                f"it imported {module!r}, which its imports do not show, so that no fingerprint"
+                f" holds it: import it by a plain statement, or declare include=[{module!r}]"
+            )
+            error = ChildError(kind="UndeclaredImport", message=message, where="")
+            return _answer(error, log, cut)
         return Answer(metrics=result["metrics"], error=None, log=log, log_bytes_cut=cut)
 
     def describe(self, experiment_id: str, entry: str) -> dict[str, Any]:
@@ -144,7 +155,7 @@ class Capsule:
         if result is None:
             raise BrokenExperiment(experiment_id, _death(status).message)
         if not result["ok"]:
-            error = ChildError(**result["error"])
+            error = _read_error(result)
             place = f" ({error.where})" if error.where else ""
             raise BrokenExperiment(experiment_id, f"{error.kind}: {error.message}{place}")
         spec: dict[str, Any] = result["spec"]
@@ -163,6 +174,8 @@ class Capsule:
             size = sum(len(c.data) + len(c.mask or b"") for c in columns)
             return Entry(kind="table", link=tx.put_columns(rows, columns), size=size)
 
+        if not stat.S_ISDIR(self.output.lstat().st_mode):
+            raise errors.BadName("file", "output", "the experiment has put something in its place")
         return put_folder(tx, self.output, special)
 
     def _write_request(
@@ -176,26 +189,30 @@ class Capsule:
             "seed": seed,
             "forbidden": sorted(brokers()),
             "readable": _readable(),
-            "hidden_paths": [] if _is_installed() else [str(_PACKAGES)],
+            "loadable": site.getsitepackages(),
         }
         (self.folder / "request.json").write_text(json.dumps(request), "utf-8")
 
     def _start(self, task: str) -> tuple[int, bytes, int]:
-        environment = dict(VARIABLES)
-        environment["HOME"] = environment["TMPDIR"] = str(self.folder / "home")
+        variables = dict(environment.VARIABLES)
+        variables["HOME"] = variables["TMPDIR"] = str(self.folder / "home")
         log_path = self.folder / "log"
-        with log_path.open("wb") as log:
-            # -P and -s: neither the working directory nor the user's site-packages is importable.
-            # Not -I: it would ignore PYTHONHASHSEED.
-            child = subprocess.Popen(
-                [sys.executable, "-P", "-s", "-B", str(_HARNESS), str(self.folder), task],
-                stdin=subprocess.DEVNULL,
+        # -P and -s: neither the working directory nor the user's site-packages is importable.
+        # Not -I: it would ignore PYTHONHASHSEED. -u: a log in the order of what happened, and
+        # whole up to a sudden death.
+        command = [sys.executable, "-P", "-s", "-B", "-u", str(_HARNESS), str(self.folder), task]
+        with (
+            log_path.open("wb") as log,
+            subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,  # never written to: the child ends when it is closed
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=environment,
+                env=variables,
                 cwd=self.folder,
                 start_new_session=True,
-            )
+            ) as child,
+        ):
             try:
                 status = child.wait()
             finally:
@@ -245,26 +262,38 @@ def read_columns(folder: Path) -> tuple[int, list[Column]]:
     """
     name = folder.name.removesuffix(TABLE_SUFFIX)
     try:
-        described = json.loads((folder / "table.json").read_text("utf-8"))
+        files = {path.name: _plain_bytes(path) for path in folder.iterdir()}
+        described = json.loads(files.pop("table.json").decode("utf-8"))
         rows = described["rows"]
         columns = [
             Column(
                 name=column["name"],
                 dtype=column["dtype"],
                 unit=column["unit"],
-                data=(folder / Path(column["data"]).name).read_bytes(),
-                mask=(folder / Path(column["mask"]).name).read_bytes() if column["mask"] else None,
+                data=files.pop(column["data"]),
+                mask=files.pop(column["mask"]) if column["mask"] else None,
             )
             for column in described["columns"]
         ]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError) as error:
         raise errors.BadTable(name, f"its files are not a table ({error})") from None
+    if files:
+        raise errors.BadTable(name, f"{sorted(files)[0]!r} is no file of a table")
     if type(rows) is not int or rows < 0:
         raise errors.BadTable(name, "it has no number of rows")
     for column in columns:
+        if {type(text) for text in (column.name, column.dtype, column.unit)} != {str}:
+            raise errors.BadTable(name, f"column {column.name!r} is not described in text")
         if column.dtype != UTF8 and column.dtype not in WIDTHS:
             raise errors.BadTable(column.name, f"type {column.dtype} cannot be stored")
     return rows, columns
+
+
+def _plain_bytes(path: Path) -> bytes:
+    """Read a file, but nothing that a link leads to, or that would have us wait."""
+    if not stat.S_ISREG(path.lstat().st_mode):
+        raise ValueError(f"{path.name!r} is no file")
+    return path.read_bytes()
 
 
 def spell_floats(value: Any) -> Any:
@@ -279,20 +308,21 @@ def spell_floats(value: Any) -> Any:
 
 
 def _read_float(value: dict[str, Any]) -> Any:
-    if set(value) == {"float"} and isinstance(value["float"], str):
+    if set(value) == {"float"} and value["float"] in ("nan", "inf", "-inf"):
         return float(value["float"])
     return value
 
 
+def _read_error(result: Mapping[str, Any]) -> ChildError:
+    """Read an error; text that no record could hold (a name of bad bytes) is spelled out."""
+    parts = {k: str(v).encode("utf-8", "backslashreplace") for k, v in result["error"].items()}
+    return ChildError(**{name: part.decode("utf-8") for name, part in parts.items()})
+
+
 def _readable() -> list[str]:
     """Return the folders of the interpreter and its distributions."""
-    prefixes = {sys.prefix, sys.base_prefix, sys.exec_prefix, *site.getsitepackages()}
-    return sorted({*prefixes, str(_HARNESS.parent), *_SYSTEM_READABLE})
-
-
-def _is_installed() -> bool:
-    """Tell whether we are installed as a wheel, or run from a checkout that must be hidden."""
-    return any(Path(folder).resolve() == _PACKAGES.resolve() for folder in site.getsitepackages())
+    prefixes = {sys.prefix, sys.base_prefix, sys.exec_prefix} - _SHARED_PREFIXES
+    return sorted({*prefixes, *site.getsitepackages(), str(_HARNESS.parent), *_SYSTEM_READABLE})
 
 
 def _read_log(path: Path) -> tuple[bytes, int]:
@@ -309,7 +339,7 @@ def _read_log(path: Path) -> tuple[bytes, int]:
 
 def _death(status: int) -> ChildError:
     if status < 0:
-        name = signal.Signals(-status).name
+        name = next((s.name for s in signal.Signals if s == -status), f"signal {-status}")
         return ChildError(kind="Killed", message=f"the child was ended by {name}", where="")
     return ChildError(
         kind="Died", message=f"the child ended with status {status} and no result", where=""

@@ -14,11 +14,13 @@ import ast
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 import research
 from research.errors import BadInput, BrokenExperiment, ForbiddenImport
+from research.experiments.registry import Registration
 
 FACADE: Final = "research"
 FACADE_PATH: Final = "research/__init__.py"
@@ -46,12 +48,12 @@ class _Import:
     line: int
 
 
-def collect(experiment_id: str, module: str, root: Path, include: Sequence[str] = ()) -> Closure:
-    """Collect the closure of an experiment's module, imported from ``root``.
+def collect(registration: Registration, include: Sequence[str] = ()) -> Closure:
+    """Collect the closure of an experiment's module, imported from its root.
 
     Raises: BrokenExperiment if a file cannot be read, ForbiddenImport if a broker is imported.
     """
-    return _Collector(experiment_id, module, root).collect(include)
+    return _Collector(registration).collect(include)
 
 
 def brokers() -> frozenset[str]:
@@ -69,15 +71,14 @@ def is_forbidden(module: str, forbidden: frozenset[str]) -> bool:
 class _Collector:
     """One walk: modules waiting to be read, files found, names taken from the facade."""
 
-    def __init__(self, experiment_id: str, module: str, root: Path) -> None:
-        self._experiment_id = experiment_id
-        self._entry = module
-        self._root = root
-        top = module.partition(".")[0]
+    def __init__(self, registration: Registration) -> None:
+        self._experiment_id = registration.experiment_id
+        self._entry = registration.module
+        self._root = registration.root
         # A workspace's folder is ours as a whole; of an installed package's folder, which is
         # site-packages, only the package that the experiment belongs to.
-        is_installed = (root / top).is_dir() and any(root == Path(entry) for entry in sys.path)
-        self._own_tops = {top} if is_installed or top == FACADE else None
+        is_workspace = registration.origin == "workspace"
+        self._own_tops = None if is_workspace else {registration.module.partition(".")[0]}
         self._closure = Closure()
         self._facade_names: dict[str, str] = {}
         self._uses_facade = False
@@ -108,7 +109,9 @@ class _Collector:
             self._add_module(parent)
         relative, path = found
         if path is None:
-            return True  # a folder without __init__: nothing to read
+            # A folder without __init__: nothing to read, and a distribution of its name goes first.
+            self._closure.foreign.add(module.partition(".")[0])
+            return True
         self._closure.files[relative] = path
         package = module if path.name == "__init__.py" else parent
         for imported in _imports(self._experiment_id, path, package):
@@ -120,12 +123,13 @@ class _Collector:
         for name in (imported.module, *(f"{imported.module}.{n}" for n in imported.names)):
             if is_forbidden(name, self._brokers):
                 raise ForbiddenImport(name, f"{path.name}, line {imported.line}")
-        if top in OUTSIDE or imported.module.startswith(_NEVER_INSIDE):
+        if not top:
             raise BrokenExperiment(
                 self._experiment_id,
-                f"{path.name}, line {imported.line} imports {imported.module},"
-                " which is no part of an experiment",
+                f"{path.name}, line {imported.line}: a relative import out of the experiments",
             )
+        if top in OUTSIDE or imported.module.startswith(_NEVER_INSIDE):
+            self._refuse_outside(imported.module, imported, path)
         if imported.module == FACADE:
             self._follow_facade(imported, path)
             return
@@ -134,6 +138,12 @@ class _Collector:
             return
         for name in imported.names:
             self._add_module(f"{imported.module}.{name}")
+
+    def _refuse_outside(self, name: str, imported: _Import, path: Path) -> NoReturn:
+        raise BrokenExperiment(
+            self._experiment_id,
+            f"{path.name}, line {imported.line} imports {name}, which is no part of an experiment",
+        )
 
     def _follow_facade(self, imported: _Import, path: Path) -> None:
         self._uses_facade = True
@@ -144,6 +154,8 @@ class _Collector:
                     f"{path.name}, line {imported.line}: name what you import from research",
                 )
             home = research.HOMES.get(name)
+            if (home or f"{FACADE}.{name}").startswith(_NEVER_INSIDE):
+                self._refuse_outside(f"{FACADE}.{name}", imported, path)
             if home is not None:
                 self._facade_names[name] = home
                 self._add_module(home)
@@ -182,12 +194,13 @@ class _Collector:
         inside = path.resolve().is_relative_to(self._root.resolve())
         if inside and path.is_file():
             relative = path.relative_to(self._root).as_posix()
-            if path.suffix == ".py":
-                self._add_module(relative.removesuffix(".py").replace("/", "."))
-            else:
+            module = relative.removesuffix(".py").replace("/", ".")
+            if path.suffix != ".py" or not self._add_module(module):
                 self._closure.files[relative] = path
         elif not self._add_module(name):
-            raise BrokenExperiment(self._experiment_id, f"include {name!r} is not there")
+            if not name.isidentifier() or find_spec(name) is None:
+                raise BrokenExperiment(self._experiment_id, f"include {name!r} is not there")
+            self._closure.foreign.add(name)  # a package that is imported by a computed name
 
 
 def _facade_text(names: dict[str, str]) -> str:

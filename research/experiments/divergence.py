@@ -77,11 +77,17 @@ def first_divergence(store: Store, expected: RunManifest, actual: RunManifest) -
 
 def compare_entries(store: Store, name: str, ours: Entry, theirs: Entry) -> Divergence | None:
     """Return the first difference of one artifact."""
-    if ours.link == theirs.link and ours.kind == theirs.kind:
+    if ours == theirs:
         return None
+    if ours.link == theirs.link:
+        return Divergence(artifact=name, expected=_mode(ours), actual=_mode(theirs))
     if ours.kind == theirs.kind == "table":
         return _table_divergence(name, store.get_table(ours.link), store.get_table(theirs.link))
     return Divergence(artifact=name, expected=str(ours.link), actual=str(theirs.link))
+
+
+def _mode(entry: Entry) -> str:
+    return f"{entry.kind}, mode {entry.mode:o}"
 
 
 def _table_divergence(name: str, ours: Table, theirs: Table) -> Divergence:

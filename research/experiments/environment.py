@@ -7,11 +7,13 @@ is left out, and why, stands in ``docs/format.md`` section 3.
 
 import re
 from collections.abc import Iterable, Mapping
-from importlib.metadata import Distribution, PackageNotFoundError, distribution
+from importlib.metadata import Distribution, distributions
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
-from research.context import interpreter
+from research.context import interpreter, packages_path
+from research.errors import BadInput
 from rosdb import Kind, id_of
 
 # The child gets these and no others, besides HOME and TMPDIR inside its folder.
@@ -33,20 +35,25 @@ _LEFT_OUT: Final = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json")
 
 
 def describe(foreign: Iterable[str]) -> dict[str, Any]:
-    """Describe the environment for code that imports these foreign top-level modules."""
+    """Describe the environment for code that imports these foreign top-level modules.
+
+    Raises: BadInput if one is there and belongs to no distribution that could be named.
+    """
     providers = [name for module in sorted(foreign) for name in _providers(module)]
     return _described(_required(providers))
 
 
 def describe_again(recorded: Mapping[str, Any]) -> dict[str, Any]:
     """Describe today's environment for code whose distributions were recorded."""
-    found = []
-    for name in recorded["distributions"]:
-        try:
-            found.append(distribution(name))
-        except PackageNotFoundError:
-            continue
-    return _described(found)
+    return _described(filter(None, map(_distribution, recorded["distributions"])))
+
+
+def unforeseen(recorded: Mapping[str, Any], loaded: Iterable[str]) -> list[str]:
+    """Name the top-level modules that a child loaded and no recorded distribution provides."""
+    known: set[str] = set()
+    for found in filter(None, map(_distribution, recorded["distributions"])):
+        known |= _top_levels(found)
+    return sorted(set(loaded) - known)
 
 
 def _described(found: Iterable[Distribution]) -> dict[str, Any]:
@@ -56,7 +63,7 @@ def _described(found: Iterable[Distribution]) -> dict[str, Any]:
         "distributions": {
             _canonical(each.metadata["Name"]): {
                 "version": each.version,
-                "content": content_of(each),
+                "record_hash": record_hash_of(each),
             }
             for each in found
         },
@@ -66,7 +73,7 @@ def _described(found: Iterable[Distribution]) -> dict[str, Any]:
 def differences(recorded: Mapping[str, Any], present: Mapping[str, Any]) -> list[str]:
     """Name what differs between two environments, one line each."""
     lines = []
-    for key in ("python", "implementation", "system", "machine"):
+    for key in ("python", "implementation", "system", "libc", "machine", "instructions"):
         if recorded.get(key) != present.get(key):
             lines.append(f"{key}: {recorded.get(key)} then, {present.get(key)} now")
     for part in ("variables", "distributions"):
@@ -81,7 +88,7 @@ def differences(recorded: Mapping[str, Any], present: Mapping[str, Any]) -> list
     return lines
 
 
-def content_of(found: Distribution) -> str:
+def record_hash_of(found: Distribution) -> str:
     """Return the hash of what is installed: the RECORD without what belongs to the machine."""
     record = found.read_text("RECORD")
     if record is None:
@@ -119,11 +126,11 @@ def _required(names: Iterable[str]) -> list[Distribution]:
         name = _canonical(waiting.pop())
         if name in found or name == _OURS:
             continue
-        try:
-            found[name] = distribution(name)
-        except PackageNotFoundError:
+        each = _distribution(name)
+        if each is None:
             continue
-        for requirement in found[name].requires or []:
+        found[name] = each
+        for requirement in each.requires or []:
             match = _REQUIREMENT.match(requirement)
             # A requirement of an extra counts only if something else brings it in.
             if match and not re.search(r";.*\bextra\b", requirement):
@@ -131,29 +138,44 @@ def _required(names: Iterable[str]) -> list[Distribution]:
     return [found[name] for name in sorted(found)]
 
 
-def _providers(module: str) -> list[str]:
-    """Return the distributions that provide a top-level module."""
-    try:
-        # Nearly always the distribution is called as its module, and asking it is cheap.
-        if module in _top_levels(distribution(module)):
-            return [module]
-    except PackageNotFoundError:
-        pass
-    from importlib.metadata import packages_distributions
+def _distribution(name: str) -> Distribution | None:
+    return next(iter(distributions(name=name, path=packages_path())), None)
 
-    return sorted(set(packages_distributions().get(module, ())))
+
+def _providers(module: str) -> list[str]:
+    """Return the distributions that provide a top-level module.
+
+    Raises: BadInput if it is importable and none does.
+    """
+    # Nearly always the distribution is called as its module, and asking it is cheap.
+    named = _distribution(module)
+    if named is not None and _holds_whole(named, module):
+        return [module]
+    # A namespace may have several.
+    found = [d for d in distributions(path=packages_path()) if module in _top_levels(d)]
+    if not found and find_spec(module) is not None:
+        # It would run, and a change of it would go unseen: a stale answer in waiting.
+        raise BadInput(
+            f"module {module!r} is importable here, but no installed distribution lists it, so no"
+            " fingerprint could hold it: put it beside the experiment, or install it as a package"
+            " (not in place)"
+        )
+    return sorted({str(each.metadata["Name"]) for each in found})
+
+
+def _holds_whole(found: Distribution, module: str) -> bool:
+    """Tell whether a distribution has the module itself, not a part of a namespace."""
+    record = found.read_text("RECORD") or ""
+    starts = (f"{module}/__init__.", f"{module}.")
+    return any(line.startswith(starts) for line in record.splitlines())
 
 
 def _top_levels(found: Distribution) -> set[str]:
-    text = found.read_text("top_level.txt")
-    if text is not None:
-        return set(text.split())
     record = found.read_text("RECORD") or ""
-    return {
-        line.split("/", 1)[0].split(",", 1)[0].removesuffix(".py")
-        for line in record.splitlines()
-        if not line.startswith("..") and ".dist-info/" not in line.split(",", 1)[0]
-    }
+    paths = (line.split(",", 1)[0] for line in record.splitlines())
+    firsts = (path.split("/", 1)[0] for path in paths if not path.startswith((".", "/")))
+    listed = (found.read_text("top_level.txt") or "").split()
+    return {*listed, *(first.split(".", 1)[0] for first in firsts if ".dist-info" not in first)}
 
 
 def _canonical(name: str) -> str:

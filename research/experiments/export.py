@@ -4,19 +4,20 @@ Owns what ``ros checkout`` writes and ``ros show RUN:PATH`` prints: ``spec.json`
 and the artifacts, tables as CSV. Exports are never identities (their writers may change).
 """
 
-import csv
-import io
 import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from research.context import Context
-from research.errors import BadInput
+from research.datasets.snapshot import new_folder
 from research.experiments.divergence import column_values
 from research.experiments.runs import RunManifest, artifacts
 from rosdb import Entry, Table, write_blob
+
+_SPECIAL: Final = re.compile(r'[,"\r\n]')
 
 
 def target_folder(context: Context, manifest: RunManifest) -> Path:
@@ -30,18 +31,28 @@ def checkout(context: Context, manifest: RunManifest, target: Path) -> list[Path
 
     Raises: BadInput if something is there already.
     """
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise BadInput(f"{target} is there already, and not empty")
-    target.mkdir(parents=True, exist_ok=True)
-    written = [
-        _write_json(target / "spec.json", spec_document(manifest)),
-        _write_json(target / "metrics.json", jsonable(manifest.metrics)),
-    ]
+    with new_folder(target):
+        return _write_run(context, manifest, target)
+
+
+def _write_run(context: Context, manifest: RunManifest, target: Path) -> list[Path]:
+    written = [_write_json(target / "spec.json", spec_document(manifest))]
+    if manifest.outcome is None:
+        # Empty metrics and an empty folder would look like a result.
+        if manifest.log is not None:
+            write_blob(context.store, manifest.log, target / "log.txt")
+            written.append(target / "log.txt")
+        return written
+    written.append(_write_json(target / "metrics.json", jsonable(manifest.metrics)))
     (target / "artifacts").mkdir()
-    for name, entry in artifacts(context.store, manifest).items():
-        path = target / "artifacts" / (f"{name}.csv" if entry.kind == "table" else name)
+    found = artifacts(context.store, manifest)
+    for name, entry in found.items():
+        is_table = entry.kind == "table"
+        # A file of the experiment's own keeps its name.
+        suffix = "" if not is_table else ".csv" if f"{name}.csv" not in found else ".table.csv"
+        path = target / "artifacts" / f"{name}{suffix}"
         path.parent.mkdir(parents=True, exist_ok=True)
-        if entry.kind == "table":
+        if is_table:
             path.write_text(table_csv(context.store.get_table(entry.link)), "utf-8", newline="")
         else:
             write_blob(context.store, entry.link, path, entry.mode)
@@ -61,12 +72,12 @@ def artifact_bytes(context: Context, entry: Entry) -> Iterator[bytes]:
 
 def table_csv(table: Table) -> str:
     """Write a table as CSV: floats by ``repr``, so that they read back to the bit."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(list(table))
-    columns = [[_cell(v) for v in column_values(table, name)] for name in table]
-    writer.writerows(zip(*columns, strict=True))
-    return text.getvalue()
+    if not table:
+        return ""
+    columns = [[_cell(value) for value in column_values(table, name)] for name in table]
+    rows = [[_quoted(name) for name in table], *zip(*columns, strict=True)]
+    # A lone empty cell is quoted, or its row would be a blank line and no row.
+    return "".join((",".join(row) or '""') + "\n" for row in rows)
 
 
 def spec_document(manifest: RunManifest) -> dict[str, Any]:
@@ -122,7 +133,12 @@ def _cell(value: Any) -> str:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
-    return repr(value) if isinstance(value, float) else str(value)
+    return repr(value) if isinstance(value, float) else _quoted(str(value))
+
+
+def _quoted(text: str) -> str:
+    """Quote a text where it needs it; Python's own writer forgets the carriage return."""
+    return '"' + text.replace('"', '""') + '"' if _SPECIAL.search(text) else text
 
 
 def _write_json(path: Path, document: Any) -> Path:

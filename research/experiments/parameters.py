@@ -18,6 +18,7 @@ from research.errors import BadInput, BadParameter, BrokenExperiment, UnknownPar
 from rosdb import flatten
 
 _STEP: Final = re.compile(r"([^.\[\]]+)|\[(\d{1,6})\]")
+_DEPTH_MAX: Final = 32
 _PATH: Final = re.compile(r"[^.\[\]]+(?:\[\d{1,6}\])*(?:\.[^.\[\]]+(?:\[\d{1,6}\])*)*")
 
 _COMPARE: Final[Mapping[type[ast.cmpop], Callable[[Any, Any], bool]]] = {
@@ -36,6 +37,13 @@ _ARITHMETIC: Final[Mapping[type[ast.operator], Callable[[Any, Any], Any]]] = {
 }
 
 
+class _Spelled(float):
+    """A float as somebody wrote it: for a label, 1.10 is the text "1.10"."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+
 def parse_assignment(text: str) -> tuple[str, Any]:
     """Read ``K=V``: V as JSON, else as text.
 
@@ -47,7 +55,7 @@ def parse_assignment(text: str) -> tuple[str, Any]:
         raise BadInput(f"a parameter is given as K=V, not {text!r}")
     try:
         # JSON has no NaN; Python's reader takes it, and the coercion refuses it by name.
-        return path, json.loads(value)
+        return path, json.loads(value, parse_float=_Spelled)
     except (ValueError, RecursionError):
         return path, value
 
@@ -60,11 +68,18 @@ def apply_overrides(
     Raises: UnknownParameter with the nearest paths, BadParameter, BadInput if a path stands twice.
     """
     values: dict[str, Any] = copied(defaults)
-    given: set[str] = set()
+    given: list[tuple[tuple[str | int, ...], str]] = []
     for path, value in overrides:
-        if path in given:
-            raise BadInput(f"parameter {path} is given twice")
-        given.add(path)
+        if not _PATH.fullmatch(path):
+            raise _unknown(experiment, defaults, path)
+        steps = _steps(path)
+        for earlier, text in given:
+            if earlier == steps:
+                raise BadInput(f"parameter {path} is given twice")
+            # The order in which they are given must not decide.
+            if earlier[: len(steps)] == steps or steps[: len(earlier)] == earlier:
+                raise BadInput(f"parameters {text} and {path}: one is a part of the other")
+        given.append((steps, path))
         _set(experiment, defaults, values, path, value)
     return values
 
@@ -117,7 +132,7 @@ def coerce(path: str, default: Any, value: Any) -> Any:
     elif isinstance(default, str):
         if not isinstance(value, str):
             # V was read as JSON, but text was wanted: 5 for a label is "5".
-            value = json.dumps(value)
+            value = value.text if isinstance(value, _Spelled) else json.dumps(value)
     elif isinstance(default, Mapping):
         return _map(path, default, value)
     elif isinstance(default, list):
@@ -129,10 +144,12 @@ def coerce(path: str, default: Any, value: Any) -> Any:
     return _plain(path, value)
 
 
+def _steps(path: str) -> tuple[str | int, ...]:
+    return tuple(name or int(number) for name, number in _STEP.findall(path))
+
+
 def _set(experiment: str, defaults: Mapping[str, Any], values: Any, path: str, value: Any) -> None:
-    if not _PATH.fullmatch(path):
-        raise _unknown(experiment, defaults, path)
-    steps = [name or int(number) for name, number in _STEP.findall(path)]
+    steps = _steps(path)
     here, default = values, copied(defaults)
     for step in steps[:-1]:
         here, default = _descend(experiment, defaults, path, here, default, step)
@@ -199,21 +216,29 @@ def _float(path: str, value: Any) -> float:
     return number
 
 
-def _plain(path: str, value: Any) -> Any:
-    """Check a value that no default types: plain data, finite, of 64 bits."""
+def _plain(path: str, value: Any, depth: int = 0) -> Any:
+    """Check a value that no default types: plain data, finite, of 64 bits, not too deep."""
+    if depth > _DEPTH_MAX:
+        raise BadInput(f"parameter {path[:40]}… is nested deeper than {_DEPTH_MAX}")
     if isinstance(value, float):
         return _float(path, value)
     if isinstance(value, int) and not isinstance(value, bool):
         return _integer(path, value)
     if isinstance(value, Mapping):
-        return {str(key): _plain(f"{path}.{key}", item) for key, item in value.items()}
+        return {
+            _text(path, str(key)): _plain(f"{path}.{key}", item, depth + 1)
+            for key, item in value.items()
+        }
     if isinstance(value, list):
-        return [_plain(f"{path}[{i}]", item) for i, item in enumerate(value)]
-    if isinstance(value, str):
-        try:
-            value.encode("utf-8")
-        except UnicodeEncodeError:
-            raise BadParameter(path, value, "is not valid UTF-8") from None
+        return [_plain(f"{path}[{i}]", item, depth + 1) for i, item in enumerate(value)]
+    return _text(path, value) if isinstance(value, str) else value
+
+
+def _text(path: str, value: str) -> str:
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        raise BadParameter(path, value, "is not valid UTF-8") from None
     return value
 
 

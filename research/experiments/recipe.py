@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from research.context import Context
 from research.datasets.snapshot import Snapshot, find_snapshot
-from research.errors import BadInput, BrokenExperiment
+from research.errors import BadInput
 from research.experiments import capsule, closure, environment, parameters, registry
 from research.experiments.spec import ExperimentSpec
 from rosdb import Link, Transaction, put_files
@@ -78,9 +78,7 @@ def collect_code(registration: registry.Registration, spec: ExperimentSpec) -> c
 
     Raises: BrokenExperiment, ForbiddenImport.
     """
-    return closure.collect(
-        registration.experiment_id, registration.module, registration.root, spec.include
-    )
+    return closure.collect(registration, spec.include)
 
 
 def read_spec(context: Context, registration: registry.Registration) -> ExperimentSpec:
@@ -97,7 +95,7 @@ def ask_child(context: Context, registration: registry.Registration) -> dict[str
     Raises: BrokenExperiment, ForbiddenImport.
     """
     with context.store.transaction("read a declaration") as tx:
-        found = closure.collect(registration.experiment_id, registration.module, registration.root)
+        found = closure.collect(registration)
         code = put_code(tx, found)
     return capsule.ask_spec(context.store, registration.experiment_id, registration.module, code)
 
@@ -122,8 +120,6 @@ def _inputs(spec: ExperimentSpec, snapshot: Snapshot | None) -> dict[str, Link]:
         links["bars"] = snapshot.bars
     if kind in ("files", "both"):
         links["files"] = snapshot.files
-    if not links:
-        raise BrokenExperiment(spec.experiment_id, f"input_kind {kind!r}: bars, files or both")
     return links
 
 

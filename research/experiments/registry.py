@@ -9,12 +9,13 @@ asked of a child process.
 import ast
 import difflib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from research.errors import BrokenExperiment, ExperimentMissing
 from research.experiments.spec import ExperimentSpec
+from rosdb import check_label
 
 Origin = Literal["builtin", "workspace", "package"]
 
@@ -25,7 +26,6 @@ BUILTIN: Final[Mapping[str, str]] = {
 ENTRY_POINT_GROUP: Final = "ros.experiments"
 
 _PACKAGE_FOLDER: Final = Path(__file__).parents[2]
-_FIELDS: Final = {f.name for f in fields(ExperimentSpec)} - {"input_folder"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +41,8 @@ class Registration:
     def path(self) -> Path:
         """The module's file."""
         stem = self.root.joinpath(*self.module.split("."))
-        return stem / "__init__.py" if stem.is_dir() else stem.with_suffix(".py")
+        package = stem / "__init__.py"
+        return package if package.is_file() else stem.with_suffix(".py")
 
 
 def registrations(experiments_folder: Path) -> dict[str, Registration]:
@@ -93,15 +94,55 @@ def read_spec(
     declared = _literal_spec(registration)
     if declared is None:
         declared = ask_child(registration)
-    unknown = declared.keys() - _FIELDS
+        _check_id(registration, declared.get("experiment_id"))
+    unknown = declared.keys() - _FITS.keys()
     if unknown:
         raise BrokenExperiment(
             registration.experiment_id, f"ExperimentSpec has no field {sorted(unknown)[0]!r}"
         )
+    for field, value in declared.items():
+        if not _FITS[field](value):
+            raise BrokenExperiment(registration.experiment_id, f"{field} cannot be {value!r}")
     try:
         return ExperimentSpec(**declared)
     except TypeError as error:
         raise BrokenExperiment(registration.experiment_id, str(error)) from None
+
+
+def _check_id(registration: Registration, said: Any) -> None:
+    """Refuse an id that only executing the module shows: nobody could find it by that name.
+
+    Raises: BrokenExperiment.
+    """
+    stands_by_file_name = registration.experiment_id == registration.module
+    if registration.origin == "workspace" and stands_by_file_name and said != registration.module:
+        raise BrokenExperiment(
+            registration.experiment_id,
+            f"it calls itself {said!r}: write that id as a literal, or enter it in registry.py",
+        )
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(each, str) for each in value)
+
+
+# A declaration is a file that people edit: each field is checked before anything is built on it.
+_FITS: Final[Mapping[str, Callable[[Any], bool]]] = {
+    "experiment_id": _is_text,
+    "name": _is_text,
+    "description": _is_text,
+    "parameters": lambda value: isinstance(value, Mapping),
+    "metrics": _is_texts,
+    "input_dataset": lambda value: value is None or _is_text(value),
+    "input_kind": lambda value: value in (None, "bars", "files", "both"),
+    "seed": lambda value: type(value) is int,
+    "include": _is_texts,
+    "constraints": _is_texts,
+}
 
 
 def _from_packages() -> dict[str, Registration]:
@@ -110,6 +151,7 @@ def _from_packages() -> dict[str, Registration]:
 
     found: dict[str, Registration] = {}
     for point in entry_points(group=ENTRY_POINT_GROUP):
+        check_label("experiment id", point.name)
         top = find_spec(point.module.partition(".")[0])
         if top is not None and top.origin is not None:
             root = Path(top.origin).parent
@@ -127,17 +169,19 @@ def _from_workspace(folder: Path) -> dict[str, Registration]:
     if not folder.is_dir():
         return found
     for path in sorted(folder.glob("*.py")):
-        if path.name == "registry.py" or not path.stem.isidentifier():
+        if path.name == "registry.py" or not path.stem.isidentifier() or not path.is_file():
             continue
         declared = _declared_id(path)
         if declared is not None:
             name = declared or path.stem
+            check_label("experiment id", name)
             if name in found:
                 raise BrokenExperiment(
                     name, f"{path.name} and {found[name].path.name} both declare that id"
                 )
             found[name] = _in_workspace(name, path.stem, folder)
     for name, module in _workspace_registry(folder).items():
+        check_label("experiment id", name)
         found = {k: r for k, r in found.items() if r.module != module}
         found[name] = _in_workspace(name, module, folder)
     return found
@@ -177,9 +221,8 @@ def _declared_id(path: Path) -> str | None:
         body = ast.parse(source).body
     except (SyntaxError, UnicodeDecodeError, ValueError):
         return path.stem if b"DEFAULT_SPEC" in path.read_bytes() else None
-    names = {n.name for n in body if isinstance(n, ast.FunctionDef)}
     call = _spec_call(body)
-    if "run" not in names or (call is None and not _binds_spec(body)):
+    if not _binds(body, "run") or (call is None and not _binds(body, "DEFAULT_SPEC")):
         return None
     for keyword in [] if call is None else call.keywords:
         if keyword.arg == "experiment_id" and isinstance(keyword.value, ast.Constant):
@@ -199,10 +242,15 @@ def _literal_spec(registration: Registration) -> dict[str, Any] | None:
     )
     if call is None or call.args or mentions != 1:
         return None
-    try:
-        return {k.arg: ast.literal_eval(k.value) for k in call.keywords if k.arg is not None}
-    except ValueError:
-        return None
+    declared: dict[str, Any] = {}
+    for keyword in call.keywords:
+        if keyword.arg is None:
+            return None  # **more
+        try:
+            declared[keyword.arg] = ast.literal_eval(keyword.value)
+        except (ValueError, TypeError, SyntaxError, RecursionError):
+            return None
+    return declared
 
 
 def _spec_call(body: list[ast.stmt]) -> ast.Call | None:
@@ -222,12 +270,22 @@ def _spec_call(body: list[ast.stmt]) -> ast.Call | None:
     return None
 
 
-def _binds_spec(body: list[ast.stmt]) -> bool:
-    return any(
-        isinstance(node, ast.Name) and node.id == "DEFAULT_SPEC" and isinstance(node.ctx, ast.Store)
-        for statement in body
-        for node in ast.walk(statement)
-    )
+def _binds(body: list[ast.stmt], name: str) -> bool:
+    """Tell whether a module binds a name: by an assignment, a definition or an import."""
+    for statement in body:
+        if isinstance(statement, ast.FunctionDef | ast.ClassDef):
+            if statement.name == name:
+                return True
+            continue
+        for node in ast.walk(statement):
+            match node:
+                case ast.Name(id=found, ctx=ast.Store()) if found == name:
+                    return True
+                case ast.FunctionDef(name=found) if found == name:
+                    return True
+                case ast.alias(name=found, asname=given) if (given or found) == name:
+                    return True
+    return False
 
 
 def _parse(path: Path, experiment_id: str) -> ast.Module:

@@ -24,7 +24,6 @@ from rosdb import (
     Transaction,
     check_run_name,
     errors,
-    exclusive_lock,
 )
 
 
@@ -96,10 +95,10 @@ def execute(
     store = context.store
     before = _check_name(store, name, None)
     with contextlib.ExitStack() as stack:
-        with store.transaction("run pending") as tx:
+        with _taken_names(store, name), store.transaction("run pending") as tx:
             run_id = _put_run(context, tx, recipe_id, snapshot, list(metrics), replay_of)
             # Held before anyone can see the run, so that nobody takes it for a dead one.
-            stack.enter_context(_lease(store, run_id))
+            stack.enter_context(store.lease(run_id))
             if name is not None:
                 tx.move_ref(runs.name_ref(name), run_id, expected=before)
         _perform(context, run_id, store.get_record(recipe_id))
@@ -122,12 +121,12 @@ def _put_run(
         dataset = {"name": snapshot.name, "version": snapshot.version}
     if replay_of is not None:
         links["replay_of"] = replay_of.run_id
-        dataset, metrics = replay_of.run.fields["dataset"], replay_of.run.fields["metrics"]
+        dataset, metrics = replay_of.run.fields["dataset"], replay_of.run.fields["metric_names"]
         if "snapshot" in replay_of.run.links:
             links["snapshot"] = replay_of.run.links["snapshot"]
     fields = {
         "created_at_ns": context.now_ns(),
-        "process": context.process,
+        "process_id": context.process_id,
         "kind": "run" if replay_of is None else "replay",
         "user": context.user,
         "host": context.host,
@@ -135,7 +134,7 @@ def _put_run(
         "ros": context.software,
         "git": context.git(),
         "dataset": dataset,
-        "metrics": metrics,
+        "metric_names": metrics,
     }
     run_id = tx.put_record(runs.RUN_SCHEMA, fields, links)
     tx.move_ref(f"{RUNS}{run_id}", run_id, expected=None)
@@ -151,10 +150,14 @@ def _perform(context: Context, run_id: Link, question: Record) -> None:
             _fill(context.store, box, question)
             answer = box.run(question)
             _record(context, run_id, running, box, answer, context.monotonic() - started)
-    except KeyboardInterrupt:
-        error = {"kind": "interrupted", "message": "it was interrupted", "where": ""}
+    except BaseException as fault:
+        error = {"kind": type(fault).__name__, "message": str(fault)[:2000], "where": ""}
+        if isinstance(fault, KeyboardInterrupt):
+            error = {"kind": "interrupted", "message": "it was interrupted", "where": ""}
         ending = Ending(seconds=context.monotonic() - started, error=error)
-        _move_status(context, run_id, running, "failed", ending)
+        # What failed us may fail this too; a run without an ending is shown as interrupted.
+        with contextlib.suppress(errors.StoreError):
+            _move_status(context, run_id, running, "failed", ending)
         raise
 
 
@@ -192,7 +195,7 @@ def _record(
                 )
                 _put_status(context, tx, run_id, running, "completed", ending)
             return
-        except (errors.BadName, errors.BadTable, errors.NotCanonical) as fault:
+        except (errors.BadName, errors.BadTable, errors.NotCanonical, OSError) as fault:
             error = capsule.ChildError(kind=type(fault).__name__, message=str(fault), where="")
     ending = Ending(
         seconds=seconds,
@@ -235,23 +238,13 @@ def _put_status(
     return link
 
 
-@contextlib.contextmanager
-def _lease(store: Store, run_id: Link) -> Iterator[None]:
-    path = runs.lease_path(store, run_id)
-    with exclusive_lock(path):
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
-
-
 def _named(context: Context, manifest: RunManifest, name: str | None) -> RunManifest:
     """Give an earlier run the name that was asked for, unless it has it already."""
     if name is None or manifest.name == name:
         return manifest
     before = _check_name(context.store, name, manifest.run_id)
     if before != manifest.run_id:
-        with context.store.transaction(f"name {name}") as tx:
+        with _taken_names(context.store, name), context.store.transaction(f"name {name}") as tx:
             tx.move_ref(runs.name_ref(name), manifest.run_id, expected=before)
     return runs.read_run(context.store, manifest.run_id, name)
 
@@ -267,6 +260,17 @@ def _check_name(store: Store, name: str | None, wanted: ObjectId | None) -> Obje
     if runs.read_run(store, owner).status == "failed":
         return owner
     raise NameTaken("run name", name, f"it names run {str(owner)[:12]}")
+
+
+@contextlib.contextmanager
+def _taken_names(store: Store, name: str | None) -> Iterator[None]:
+    """Say of a name's lost race what it comes to: the name is taken."""
+    try:
+        yield
+    except errors.RefMoved as error:
+        if name is not None and error.ref == runs.name_ref(name):
+            _check_name(store, name, None)
+        raise
 
 
 def _failure(manifest: RunManifest) -> Exception:

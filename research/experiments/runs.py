@@ -20,7 +20,6 @@ from rosdb import (
     RunRow,
     Store,
     errors,
-    is_locked,
 )
 
 RUN_SCHEMA: Final = "run/v1"
@@ -75,7 +74,7 @@ class RunManifest:
         if self.outcome is None:
             return {}
         found = self.outcome.fields["metrics"]
-        declared = [name for name in self.run.fields["metrics"] if name in found]
+        declared = [name for name in self.run.fields["metric_names"] if name in found]
         return {name: found[name] for name in [*declared, *sorted(found.keys() - set(declared))]}
 
     @property
@@ -107,11 +106,13 @@ def read_run(store: Store, run_id: ObjectId, name: str | None = None) -> RunMani
     """
     run = store.get_record(run_id)
     recipe_id = run.links["recipe"]
+    # First, whether its process lives: one that has let go has written its last status.
+    is_alive = store.is_leased(run_id)
     state_id = store.ref(f"{RUNS}{run_id}")
     state = None if state_id is None or state_id == run_id else store.get_record(state_id)
     status: Status = "pending" if state is None else state.fields["status"]
     error = None if state is None else state.fields["error"]
-    if status in UNFINISHED and not is_locked(lease_path(store, run_id)):
+    if status in UNFINISHED and not is_alive:
         status, error = "failed", INTERRUPTED
     outcome_id = None if state is None else state.links.get("outcome")
     return RunManifest(
@@ -142,16 +143,22 @@ def read_rows(store: Store, rows: Iterable[RunRow]) -> Iterator[RunManifest | Ru
 def find_completed(store: Store, recipe: ObjectId) -> RunManifest | None:
     """Return the newest completed run of a recipe that was no replay."""
     conditions = {"recipe": recipe.digest, "status": "completed", "kind": "run"}
-    for row in store.runs(conditions=conditions, limit=1):
-        return read_run(store, row.run_id, row.name)
+    for row in store.runs(conditions=conditions):
+        try:
+            found = read_run(store, row.run_id, row.name)
+        except (errors.ObjectMissing, errors.ObjectCorrupt):
+            continue  # no answer any more: running it again puts the same objects back
+        # The index only points: what is answered stands in the objects.
+        if found.recipe_id == recipe and found.status == "completed":
+            return found
     return None
 
 
 def settle_interrupted(store: Store) -> None:
     """Note in the index the unfinished runs whose process is gone, so that filters see them so."""
     for status in UNFINISHED:
-        for row in list(store.runs(conditions={"status": status})):
-            if not is_locked(lease_path(store, row.run_id)):
+        for row in read_rows(store, list(store.runs(conditions={"status": status}))):
+            if isinstance(row, RunManifest) and row.is_interrupted:
                 store.mark_run(row.run_id, "failed")
 
 
@@ -165,11 +172,6 @@ def name_of(store: Store, run_id: ObjectId) -> str | None:
 def name_ref(name: str) -> str:
     """Return the ref of a run's name."""
     return NAMES + name
-
-
-def lease_path(store: Store, run_id: ObjectId) -> Any:
-    """Return the file whose kernel lock says that a run's process lives."""
-    return store.path / "leases" / str(run_id)
 
 
 def artifacts(store: Store, manifest: RunManifest) -> dict[str, Entry]:

@@ -55,8 +55,9 @@ def config_text(config: Mapping[str, Any]) -> bytes:
 
     Raises: Refused if it does not read back the same, or is not safe.
     """
+    # ASCII alone: no sign of another script looks like a line's end, or like another sign.
     text = _HEADER + yaml.dump(
-        dict(config), Dumper=_PlainDumper, sort_keys=False, allow_unicode=True, width=100
+        dict(config), Dumper=_PlainDumper, sort_keys=False, allow_unicode=False, width=100
     )
     read = yaml.safe_load(text)
     if not is_safe(read):

@@ -5,9 +5,11 @@ the order of writing. The record goes before the file: a config without a record
 and a record whose file a crash left unwritten is mended by promoting again.
 """
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from errno import EACCES
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,7 +18,7 @@ from research.errors import BadStrategyName, Refused
 from research.experiments import replay, runs
 from research.experiments.runs import RunManifest
 from research.promotion.config import config_text, strategy_config
-from rosdb import PROMOTIONS, Link, ObjectId, Store, errors, replace_file
+from rosdb import PROMOTIONS, Link, ObjectId, Store, create_file, errors, replace_file
 
 SCHEMA: Final = "promotion/v1"
 STRATEGY_PATTERN: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
@@ -73,8 +75,11 @@ def promote(
     text = config_text(config)
     record = None
     if not dry_run:
+        _make_folder(path.parent)
+        # Asked again: the replay may have taken minutes, in which somebody edited the file.
+        _check_target(store, path, previous)
         record = _record(context, manifest, strategy, evidence, text, verdict, previous)
-        _write(path, text)
+        _write(store, path, text, record)
     return Promotion(
         strategy=strategy, path=path, config=config, text=text, evidence=evidence, record=record
     )
@@ -170,8 +175,25 @@ def _written_texts(store: Store, promotion: ObjectId | None) -> Iterator[bytes]:
         promotion = record.links.get("supersedes")
 
 
-def _write(path: Path, text: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(path, text, path.parent)
+def _make_folder(folder: Path) -> None:
+    """Make the config's folder, before a promotion is recorded that could not be written.
+
+    Raises: OSError.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(EACCES, os.strerror(EACCES), str(folder))
+
+
+def _write(store: Store, path: Path, text: bytes, record: ObjectId) -> None:
+    """Write the file, unless somebody did since it was last looked at."""
+    if os.path.lexists(path):
+        _check_target(store, path, record)
+        replace_file(path, text, path.parent)
+    else:
+        try:
+            create_file(path, text, path.parent)
+        except FileExistsError:
+            raise Refused(f"{path} was made by somebody else just now") from None
     if path.read_bytes() != text:
         raise Refused(f"{path} does not read back as it was written")

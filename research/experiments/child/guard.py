@@ -6,11 +6,14 @@ exception fails all the same. It sees what Python does, not what a C library doe
 one level of protection, and ``docs/safety.md`` says what it does not stop.
 """
 
+import _posixsubprocess
 import os
 import sys
 from collections.abc import Sequence
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Any, NoReturn
 
 refusals: list[str] = []
 places: list[str] = []
@@ -35,6 +38,8 @@ _NETWORK = (
 )
 _PROGRAMS = (
     "subprocess.Popen",
+    "os.fork",  # what is refused in a copy of the process would not be known here
+    "os.forkpty",
     "os.system",
     "os.exec",
     "os.posix_spawn",
@@ -59,7 +64,10 @@ _WRITES = {
     "shutil.rmtree": (0,),
     "shutil.move": (0, 1),
 }
-_READS = {"os.listdir": (0,), "os.scandir": (0,), "os.chdir": (0,), "sqlite3.connect": (0,)}
+_READS = ("os.listdir", "os.scandir", "os.chdir")
+# What the runner put into the folder; the rest of it is the experiment's to write.
+_KEPT = ("code", "input", "log", "request.json", "result.json")
+_OURS = ("cli", "research", "rosdb")
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
 
 
@@ -68,33 +76,61 @@ class RefusedAction(PermissionError):
 
 
 class _State:
-    """What the hook consults; a hook cannot be removed, so it can be told to rest."""
+    """What the hook consults; a hook cannot be removed."""
 
     folder = ""
     code = ""
     readable: tuple[str, ...] = ()
+    loadable: tuple[str, ...] = ()
     forbidden: frozenset[str] = frozenset()
-    is_awake = False
 
 
-def install(folder: Path, readable: Sequence[str], forbidden: Sequence[str], code: str) -> None:
-    """Start to watch. What lies below ``readable`` may be read, below ``folder`` written too."""
+def install(
+    folder: Path,
+    readable: Sequence[str],
+    loadable: Sequence[str],
+    forbidden: Sequence[str],
+    code: str,
+) -> None:
+    """Start to watch. What lies below ``readable`` may be read, below ``folder`` written too.
+
+    C libraries are loaded from below ``loadable``; modules of ours from ``code`` alone.
+    """
     _State.folder = os.path.realpath(folder)
     _State.code = code
     _State.readable = tuple(os.path.realpath(path) for path in readable)
+    _State.loadable = tuple(os.path.realpath(path) for path in loadable)
     _State.forbidden = frozenset(forbidden)
-    _State.is_awake = True
+    sys.meta_path.insert(0, _Gate())
     sys.addaudithook(_hook)
+    # Starting a program has an event of the interpreter, but for this one door.
+    _posixsubprocess.fork_exec = _refuse_program
 
 
-def rest() -> None:
-    """Stop to watch: the experiment is over and the harness writes its result."""
-    _State.is_awake = False
+def is_readable(path: str) -> bool:
+    """Tell whether a file or folder may be read."""
+    real = os.path.realpath(path)
+    return any(_below(real, root) for root in (_State.folder, *_State.readable))
+
+
+class _Gate:
+    """Stands before every import, those by ``importlib`` too, of which there is no event."""
+
+    @staticmethod
+    def find_spec(
+        name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Refuse a broker's module; find ours in the code tree or not at all."""
+        _check_import(name)
+        if name not in _OURS:
+            return None
+        found = PathFinder.find_spec(name, [_State.code])
+        if found is None:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        return found
 
 
 def _hook(event: str, arguments: tuple[Any, ...]) -> None:
-    if not _State.is_awake:
-        return
     if event == "open":
         path, mode, flags = arguments
         writes = isinstance(mode, str) and any(c in mode for c in "wax+")
@@ -109,29 +145,53 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
             target = arguments[0]
         _refuse(f"it tried to reach the network ({event}: {target!r})")
     elif event in _PROGRAMS:
-        _refuse(f"it tried to start another program ({arguments[0]!r})")
+        _refuse_program(arguments[0] if arguments else event)
     elif event == "ctypes.dlopen":
-        if arguments[0] is not None:
-            _check_path(arguments[0], writes=False, what="load")
+        _check_library(arguments[0])
     elif event in _WRITES:
         for position in _WRITES[event]:
             _check_path(arguments[position], writes=True)
+    elif event == "sqlite3.connect":
+        _check_path(_database(arguments[0]), writes=False)
     elif event in _READS:
-        for position in _READS[event]:
-            _check_path(arguments[position], writes=False)
+        _check_path(arguments[0], writes=False)
 
 
-def _check_path(path: Any, *, writes: bool, what: str = "read") -> None:
+def _check_path(path: Any, *, writes: bool) -> None:
     if path is None or isinstance(path, int):
         return  # the present folder, or a handle that passed when it was opened
     text = os.fsdecode(path)
     real = os.path.realpath(text)
-    if _below(real, _State.folder) or real in _DEVICES or text in ("", ":memory:"):
+    if real in _DEVICES or text in ("", ":memory:"):
         return
-    if not writes and any(_below(real, root) for root in _State.readable):
-        return
-    verb = "write" if writes else what
-    _refuse(f"it tried to {verb} {text!r}, which its run does not declare")
+    if writes:
+        kept = (os.path.join(_State.folder, name) for name in _KEPT)
+        is_allowed = _below(real, _State.folder) and not any(_below(real, name) for name in kept)
+    else:
+        is_allowed = is_readable(real)
+    if not is_allowed:
+        verb = "write" if writes else "read"
+        _refuse(f"it tried to {verb} {text!r}, which its run does not declare")
+
+
+def _database(name: Any) -> Any:
+    """Return the path in a database's name, which may be a URI."""
+    text = os.fsdecode(name)
+    return text.removeprefix("file:").partition("?")[0] if text.startswith("file:") else name
+
+
+def _check_library(name: Any) -> None:
+    """Refuse the system's libraries: what they do by themselves is not seen."""
+    if name is None:
+        return  # the interpreter itself
+    text = os.fsdecode(name)
+    real = os.path.realpath(text)
+    if "/" not in text or not any(_below(real, root) for root in _State.loadable):
+        _refuse(f"it tried to load the library {text!r}, which its run does not declare")
+
+
+def _refuse_program(*arguments: Any) -> NoReturn:
+    _refuse(f"it tried to start another program ({arguments[0] if arguments else ''!r})")
 
 
 def _below(path: str, root: str) -> bool:
@@ -145,7 +205,7 @@ def _check_import(module: str) -> None:
             _refuse(f"it tried to import {module!r}, which research code may not")
 
 
-def _refuse(message: str) -> None:
+def _refuse(message: str) -> NoReturn:
     refusals.append(message)
     places.append(_place())
     raise RefusedAction(message)

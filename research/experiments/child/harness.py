@@ -8,6 +8,8 @@ code tree; ``docs/format.md`` section 6 is its contract.
     python -P -s harness.py FOLDER describe  print its declaration
 """
 
+import _thread
+import atexit
 import dataclasses
 import importlib
 import importlib.util
@@ -20,25 +22,32 @@ from types import ModuleType
 from typing import Any
 
 CAPSULE = 1
+_OURS = "research/"
+_BUILTIN = "research/experiments/builtin/"
 
 
 def main(folder: str, task: str) -> int:
     """Run the experiment, or describe it; the result goes to ``result.json``."""
+    _end_with_the_parent()
     os.chdir(folder)
     request = json.loads(Path("request.json").read_text("utf-8"), object_hook=_from_json)
-    code = Path("code").absolute()
+    code = str(Path("code").absolute())
     guard = _guard()
-    sys.path[:] = [str(code), *(p for p in sys.path if p not in request["hidden_paths"])]
-    guard.install(Path.cwd(), request["readable"], request["forbidden"], str(code))
+    found: dict[str, Any] = {}
+    started_with = set(sys.modules)
+    # Opened now: the guard never sleeps, not even while the interpreter goes down, where the
+    # experiment's finalizers run. Registered first, it is written last: after its exit handlers.
+    result = os.open("result.json", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    packages = [os.path.realpath(path) + os.sep for path in request["loadable"]]
+    atexit.register(_write_result, result, found, guard, started_with, packages)
+    guard.install(Path.cwd(), request["readable"], request["loadable"], request["forbidden"], code)
+    # A folder that may not be read would be searched all the same, and that is a refusal.
+    sys.path[:] = [code, *(path for path in sys.path if guard.is_readable(path))]
     try:
-        result = describe(request) if task == "describe" else run(request)
-        if guard.refusals:
-            result = {"ok": False, "error": _error("Refused", guard.refusals[0], guard.places[0])}
+        found.update(describe(request) if task == "describe" else run(request))
     except BaseException as error:
         traceback.print_exc()
-        result = {"ok": False, "error": _error_of(error, str(code), guard)}
-    guard.rest()
-    Path("result.json").write_text(json.dumps(_to_json(result)), "utf-8")
+        found.update({"ok": False, "error": _error_of(error, code)})
     return 0
 
 
@@ -62,6 +71,52 @@ def describe(request: dict[str, Any]) -> dict[str, Any]:
         f.name: getattr(spec, f.name) for f in dataclasses.fields(spec) if f.name != "input_folder"
     }
     return {"ok": True, "spec": fields}
+
+
+def _write_result(
+    handle: int,
+    found: dict[str, Any],
+    guard: ModuleType,
+    started_with: set[str],
+    packages: list[str],
+) -> None:
+    """Write what came of it; one refusal, even one that was swallowed, is a failure."""
+    found["loaded"] = _loaded(started_with, packages)
+    if guard.refusals:
+        found = {"ok": False, "error": _error("Refused", guard.refusals[0], guard.places[0])}
+    try:
+        text = json.dumps(_to_json(found))
+    except (TypeError, ValueError, RecursionError) as error:
+        text = json.dumps({"ok": False, "error": _error(type(error).__name__, str(error), "")})
+    left = text.encode()
+    while left:
+        left = left[os.write(handle, left) :]
+
+
+def _loaded(started_with: set[str], packages: list[str]) -> list[str]:
+    """Name what was imported from the installed packages, by its place and not by its name."""
+    found = set()
+    for name, module in list(sys.modules.items()):
+        file = None if name in started_with else getattr(module, "__file__", None)
+        for folder in packages if isinstance(file, str) else ():
+            real = os.path.realpath(str(file))
+            if real.startswith(folder):
+                found.add(real[len(folder) :].split(os.sep)[0].split(".")[0])
+    return sorted(found)
+
+
+def _end_with_the_parent() -> None:
+    """End when the other end of standard input is closed: with the parent, however that ends."""
+    lifeline = os.dup(0)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+
+    def wait() -> None:
+        os.read(lifeline, 1)
+        os._exit(1)
+
+    _thread.start_new_thread(wait, ())
 
 
 def _guard() -> ModuleType:
@@ -92,18 +147,28 @@ def _plain_metrics(metrics: Any) -> dict[str, Any]:
     return plain
 
 
-def _error_of(error: BaseException, code: str, guard: ModuleType) -> dict[str, str]:
-    if guard.refusals:
-        return _error("Refused", guard.refusals[0], guard.places[0])
+def _error_of(error: BaseException, code: str) -> dict[str, str]:
     kind = type(error).__name__
     message = str(error) or kind
     if isinstance(error, SystemExit):
         message = f"it called exit({error.code!r})"
-    places = [f for f in traceback.extract_tb(error.__traceback__) if f.filename.startswith(code)]
-    where = ""
-    if places:
-        where = f"{places[-1].filename[len(code) + 1 :]}, line {places[-1].lineno}"
-    return _error(kind, message, where)
+    elif isinstance(error, ModuleNotFoundError):
+        message += (
+            " (not installed, and not in this run's code: declare a computed import in include)"
+        )
+    return _error(kind, message, _place(error, code))
+
+
+def _place(error: BaseException, code: str) -> str:
+    """Find the line of the experiment's own code that the error passed through last."""
+    frames = traceback.extract_tb(error.__traceback__)
+    places = [
+        (frame.filename[len(code) + 1 :], frame.lineno)
+        for frame in frames
+        if frame.filename.startswith(code + os.sep)
+    ]
+    own = [place for place in places if not place[0].startswith(_OURS) or _BUILTIN in place[0]]
+    return "{}, line {}".format(*(own or places)[-1]) if places else ""
 
 
 def _error(kind: str, message: str, where: str) -> dict[str, str]:
@@ -124,7 +189,7 @@ def _to_json(value: Any) -> Any:
 
 
 def _from_json(value: dict[str, Any]) -> Any:
-    if set(value) == {"float"} and isinstance(value["float"], str):
+    if set(value) == {"float"} and value["float"] in ("nan", "inf", "-inf"):
         return float(value["float"])
     return value
 

@@ -1,0 +1,88 @@
+"""The file of the index: its tables, and how it is opened, made and removed.
+
+Owns the schema of ``index.db`` and what SQLite has to be told. Knows nothing of what the rows mean.
+"""
+
+import sqlite3
+from pathlib import Path
+from typing import Final
+
+from rosdb.errors import StoreLocked
+
+SCHEMA_VERSION: Final = 3
+BUSY_SECONDS: Final = 60.0
+MEMORY: Final = "file::memory:"
+
+_SCHEMA: Final = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID;
+CREATE TABLE refs (
+    name TEXT PRIMARY KEY, digest BLOB, kind INTEGER, moved INTEGER, entry INTEGER) WITHOUT ROWID;
+CREATE INDEX refs_digest ON refs (digest);
+CREATE TABLE runs (
+    seq INTEGER PRIMARY KEY, run BLOB UNIQUE, experiment TEXT, name TEXT, status TEXT,
+    kind TEXT, created_at_ns INTEGER, recipe BLOB, outcome BLOB, dataset TEXT, version TEXT,
+    replay_of BLOB, seconds REAL, noted TEXT);
+CREATE INDEX runs_recipe ON runs (recipe, status);
+CREATE INDEX runs_experiment ON runs (experiment, seq);
+CREATE INDEX runs_status ON runs (status, seq);
+CREATE INDEX runs_name ON runs (name);
+CREATE TABLE facts (
+    run INTEGER, space TEXT, key TEXT, num REAL, txt TEXT,
+    PRIMARY KEY (run, space, key)) WITHOUT ROWID;
+CREATE INDEX facts_num ON facts (space, key, num);
+CREATE TRIGGER gone AFTER DELETE ON runs BEGIN DELETE FROM facts WHERE run = old.seq; END;
+"""
+
+
+def connect(uri: str) -> sqlite3.Connection:
+    """Open a database; it waits for other writers, for a while."""
+    db = sqlite3.connect(
+        uri, uri=True, isolation_level=None, timeout=BUSY_SECONDS, check_same_thread=False
+    )
+    # A cache may lose its last commits, never its consistency: WAL with NORMAL is just that.
+    db.execute("PRAGMA synchronous = NORMAL")
+    return db
+
+
+def current(path: Path) -> sqlite3.Connection | None:
+    """Open an index of this version; None if there is none, or it is garbage.
+
+    Raises: StoreLocked.
+    """
+    try:
+        # Not to be made here: an empty file would take up the log of an index that was deleted.
+        db = connect(f"{path.as_uri()}?mode=rw")
+    except sqlite3.DatabaseError:
+        return None
+    try:
+        if db.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION:
+            return db
+    except sqlite3.DatabaseError as error:
+        if "locked" in str(error):
+            db.close()
+            raise StoreLocked(str(path), BUSY_SECONDS) from error
+    db.close()
+    return None
+
+
+def inode(path: Path) -> int:
+    """Return what tells a file from one that has taken its place; 0 if there is none."""
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return 0
+
+
+def unlink(path: Path) -> None:
+    """Remove an index with its log."""
+    for suffix in ("", "-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+
+def create(uri: str) -> sqlite3.Connection:
+    """Make an empty index."""
+    db = connect(uri)
+    db.execute("PRAGMA synchronous = OFF")  # if a power cut spoils it, it is made once more
+    db.execute("PRAGMA journal_mode = WAL")
+    db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+    return db
