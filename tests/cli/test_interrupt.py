@@ -33,13 +33,16 @@ def until(condition, what):
 
 
 def child_of(process):
-    """Return the number of the child that has begun the experiment, from its log."""
+    """Return the number of the child, once it has said its first words."""
     path = f"/proc/{process.pid}/task/{process.pid}/children"
 
     def look():
-        with open(path) as handle:
-            children = handle.read().split()
-        return int(children[0]) if children else None
+        try:
+            with open(path) as handle:
+                child = int(handle.read().split()[0])
+            return child if os.path.getsize(f"/proc/{child}/cwd/log") else None
+        except (IndexError, OSError):
+            return None
 
     return until(look, "a child")
 
@@ -115,8 +118,6 @@ def test_a_killed_run_is_never_running_for_ever(ros, running):
 
 def test_a_killed_child_is_a_failed_run(ros, running):
     process, child = running
-
-    until(lambda: os.path.getsize(f"/proc/{child}/cwd/log"), "its first words")
 
     os.kill(child, signal.SIGKILL)
     _, error = process.communicate(timeout=PATIENCE_SECONDS)

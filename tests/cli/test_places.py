@@ -61,13 +61,13 @@ def test_any_path_will_do(at, tmp_path, name):
     here = at(tmp_path / name)
 
     here.ok("init")
-    ran = here.json("run", "momentum_example", "--name", "m")
+    ran = here.ok("run", "momentum_example", "--name", "m", "--json").document
     assert here.json("replay", "m")["verdict"] == "identical"
     assert here.json("promote", "m", "--strategy", "s")["strategy"] == "s"
     assert here.json("checkout", "m")["files"]
     assert (tmp_path / name / "research" / "results" / "momentum_example" / ran["run"]).is_dir()
     for command in (["log"], ["show", "m"], ["data", "list"], ["fsck"], ["experiments"]):
-        here.ok(*command)
+        assert here.inside(*command).status == 0
 
 
 def test_a_path_that_is_no_text_will_do(at, tmp_path):

@@ -306,3 +306,41 @@ def test_a_refusal_in_an_exit_handler_fails_the_run(bench):
     head = "import atexit\natexit.register(lambda: open('/etc/passwd'))"
 
     assert "passwd" in refused(bench, "return {}", head=head).error["message"]
+
+
+MORE = {
+    "a signal": ("os.kill(1, 0)", "signal another process"),
+    "a port": ("import socket\nsocket.socket().listen()", "reach the network"),
+    "emptying": ("os.open(os.__file__, os.O_RDONLY | os.O_TRUNC)", "tried to write"),
+    "another realpath": (
+        "os.path.realpath = lambda path: os.getcwd()\nopen('/etc/passwd')",
+        "passwd",
+    ),
+}
+
+
+@pytest.mark.parametrize(("body", "message"), MORE.values(), ids=MORE.keys())
+def test_more_is_refused(bench, body, message):
+    assert message in refused(bench, body).error["message"]
+
+
+def test_a_distribution_that_no_import_shows_fails_the_run_by_name(bench):
+    bench.experiment("computed", "importlib.import_module('m' + 'durl')\nreturn {}", head="import importlib")
+
+    failed = bench.failure("computed")
+
+    assert failed.error["kind"] == "UndeclaredImport"
+    assert "include=['mdurl']" in failed.error["message"]
+
+
+def test_a_declared_one_is_in_the_recipe_and_runs(bench):
+    bench.experiment(
+        "computed",
+        "importlib.import_module('m' + 'durl')\nreturn {}",
+        head="import importlib",
+        spec="include=['mdurl']",
+    )
+
+    recipe = bench.run("computed").manifest.recipe
+
+    assert "mdurl" in recipe.fields["environment"]["distributions"]

@@ -263,3 +263,16 @@ def test_a_child_that_cannot_be_started_is_no_verdict(copied, monkeypatch):
     assert copied.manifest(newest.run_id).error["kind"] == "FileNotFoundError"
     with pytest.raises((RunFailed, OSError)):
         copied.run("gamma_signal_sanity", force=True)
+
+
+def test_a_replay_is_identical_by_its_outcome_id_alone(bench):
+    bench.experiment(
+        "side", "(output_dir / str(time.time_ns())).mkdir()\nreturn {}", head="import time"
+    )
+    run_id = bench.run("side").manifest.run_id
+
+    found = replayer.replay(bench.context, run_id)
+
+    assert found.original.outcome_id != found.replayed.outcome_id
+    assert found.verdict == "diverged"
+    assert found.divergence is not None

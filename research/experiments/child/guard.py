@@ -15,6 +15,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
+# Our own: an experiment may put something else in its place.
+_realpath = os.path.realpath
+
+_process_id = os.getpid()
+_LOCAL_FAMILY = 1  # AF_UNIX: a pair of them is how threads wake each other
+
 refusals: list[str] = []
 places: list[str] = []
 
@@ -64,6 +70,7 @@ _WRITES = {
     "shutil.rmtree": (0,),
     "shutil.move": (0, 1),
 }
+_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _READS = ("os.listdir", "os.scandir", "os.chdir")
 # What the runner put into the folder; the rest of it is the experiment's to write.
 _KEPT = ("code", "input", "log", "request.json", "result.json")
@@ -96,10 +103,10 @@ def install(
 
     C libraries are loaded from below ``loadable``; modules of ours from ``code`` alone.
     """
-    _State.folder = os.path.realpath(folder)
+    _State.folder = _realpath(folder)
     _State.code = code
-    _State.readable = tuple(os.path.realpath(path) for path in readable)
-    _State.loadable = tuple(os.path.realpath(path) for path in loadable)
+    _State.readable = tuple(_realpath(path) for path in readable)
+    _State.loadable = tuple(_realpath(path) for path in loadable)
     _State.forbidden = frozenset(forbidden)
     sys.meta_path.insert(0, _Gate())
     sys.addaudithook(_hook)
@@ -109,7 +116,7 @@ def install(
 
 def is_readable(path: str) -> bool:
     """Tell whether a file or folder may be read."""
-    real = os.path.realpath(path)
+    real = _realpath(path)
     return any(_below(real, root) for root in (_State.folder, *_State.readable))
 
 
@@ -134,7 +141,7 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
     if event == "open":
         path, mode, flags = arguments
         writes = isinstance(mode, str) and any(c in mode for c in "wax+")
-        if isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+        if isinstance(flags, int) and flags & _WRITING:
             writes = True
         _check_path(path, writes=writes)
     elif event == "import":
@@ -144,6 +151,12 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
         if event in ("socket.getaddrinfo", "socket.gethostbyname"):
             target = arguments[0]
         _refuse(f"it tried to reach the network ({event}: {target!r})")
+    elif event == "socket.__new__":
+        if arguments[1] != _LOCAL_FAMILY:
+            _refuse(f"it tried to reach the network (a socket of family {arguments[1]})")
+    elif event in ("os.kill", "os.killpg"):
+        if event == "os.killpg" or arguments[0] != _process_id:
+            _refuse(f"it tried to signal another process ({arguments[0]!r})")
     elif event in _PROGRAMS:
         _refuse_program(arguments[0] if arguments else event)
     elif event == "ctypes.dlopen":
@@ -161,7 +174,7 @@ def _check_path(path: Any, *, writes: bool) -> None:
     if path is None or isinstance(path, int):
         return  # the present folder, or a handle that passed when it was opened
     text = os.fsdecode(path)
-    real = os.path.realpath(text)
+    real = _realpath(text)
     if real in _DEVICES or text in ("", ":memory:"):
         return
     if writes:
@@ -185,7 +198,7 @@ def _check_library(name: Any) -> None:
     if name is None:
         return  # the interpreter itself
     text = os.fsdecode(name)
-    real = os.path.realpath(text)
+    real = _realpath(text)
     if "/" not in text or not any(_below(real, root) for root in _State.loadable):
         _refuse(f"it tried to load the library {text!r}, which its run does not declare")
 
