@@ -211,6 +211,8 @@ class Index:
                 for moved, move in enumerate(entry.moves, start=position.offset):
                     self._apply(move, moved, position.offset)
                 position = entry.end
+            # Another process may have written these entries a moment ago, unsynced as yet.
+            self._journal.sync()
             self._db.executemany(
                 "INSERT OR REPLACE INTO meta VALUES (?, ?)",
                 [("offset", position.offset), ("head", position.head)],

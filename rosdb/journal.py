@@ -155,6 +155,11 @@ class Journal:
                 raise
         return Position(offset=end.offset + len(frame), head=digest)
 
+    def sync(self) -> None:
+        """Make durable what was read, so that nobody remembers an entry that a power cut takes."""
+        with disk.refusals(self.path), self._open() as handle:
+            disk.sync(handle.fileno())
+
     def target_at(self, offset: int, ref: str) -> Link | None:
         """Return where the entry that starts at an offset moved a ref; None if it did not.
 

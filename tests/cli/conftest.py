@@ -151,6 +151,8 @@ class Ros:
         return subprocess.Popen(
             [ROS, *arguments],
             cwd=self.folder,
+            # What is killed clears nothing away.
+            env={**os.environ, **self.variables, "TMPDIR": str(self.folder.parent)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

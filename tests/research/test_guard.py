@@ -325,7 +325,9 @@ def test_more_is_refused(bench, body, message):
 
 
 def test_a_distribution_that_no_import_shows_fails_the_run_by_name(bench):
-    bench.experiment("computed", "importlib.import_module('m' + 'durl')\nreturn {}", head="import importlib")
+    bench.experiment(
+        "computed", "importlib.import_module('m' + 'durl')\nreturn {}", head="import importlib"
+    )
 
     failed = bench.failure("computed")
 

@@ -227,6 +227,17 @@ def test_zeroed_sectors_of_the_last_entry_are_a_torn_tail(log):
         assert len(read(log)) == 3, f"sectors {lost:b} of {sectors}"
 
 
+def test_a_long_torn_tail_leaves_nothing_behind_a_short_entry(log):
+    fill(log, 3)
+    append(log, "runs/torn", size=50)
+    os.truncate(log.path, log.path.stat().st_size - 1)
+
+    after = append(log, "runs/short")
+
+    assert log.path.stat().st_size == after.offset
+    assert len(read(log)) == 4
+
+
 @pytest.mark.parametrize("size", [8, 100, 511, 512, 513, 5000])
 def test_a_tail_of_zeros_is_torn(log, size):
     whole = fill(log, 3)[-1]
@@ -248,6 +259,27 @@ def test_zeroed_sectors_ahead_of_a_whole_entry_are_damage(log):
         log.path.write_bytes(zeroed)
         with pytest.raises(errors.JournalDamaged):
             read(log)
+
+
+def test_a_zeroed_head_is_torn_only_in_the_last_entry(log):
+    """An entry that starts with a sector: its head can be lost and all before it be sound."""
+    for pad in range(SECTOR):
+        log.path.write_bytes(MAGIC)
+        aligned = append(log, "runs/0", why="x" * pad)
+        if aligned.offset % SECTOR == 0:
+            break
+    start, end = aligned.offset, append(log, "runs/1", size=40).offset
+    alone = log.path.read_bytes()
+    append(log, "runs/2")
+    followed = log.path.read_bytes()
+    zeros = bytes(SECTOR)
+
+    log.path.write_bytes(alone[:start] + zeros + alone[start + SECTOR :])
+    assert [entry.end for entry in log.entries()] == [aligned]
+    log.path.write_bytes(followed[:start] + zeros + followed[start + SECTOR :])
+    assert end - start > 2 * SECTOR
+    with pytest.raises(errors.JournalDamaged):
+        read(log)
 
 
 def test_zeros_behind_a_damaged_length_excuse_nothing(log):

@@ -32,7 +32,11 @@ class Run:
 
 
 RUNS = [
-    Run(experiment="sma", parameters={"fast": 10, "costs": {"fee": 0.5}}, metrics={"sharpe": 1.5}),
+    Run(
+        experiment="sma",
+        parameters={"fast": 10, "costs": {"fee": 0.5}, "sharpe": 7.0},
+        metrics={"sharpe": 1.5},
+    ),
     Run(experiment="sma", parameters={"fast": 20, "costs": {"fee": 0.0}}, metrics={"sharpe": -0.5}),
     Run(experiment="sma", parameters={"fast": 20.0}, metrics={"sharpe": math.nan, "n": 3}),
     Run(experiment="sma", parameters={"fast": "20"}, metrics={"sharpe": "high"}, name="best"),

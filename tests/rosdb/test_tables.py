@@ -11,7 +11,6 @@ from hypothesis.extra import numpy as arrays
 from rosdb import errors
 from rosdb.objects import Kind, Link, Record, decode_record, encode_record, id_of
 from rosdb.tables import (
-    INLINE_BYTES_MAX,
     UTF8,
     WIDTHS,
     Column,
@@ -111,7 +110,7 @@ def test_small_columns_are_carried_inside(count):
     record, blobs = record_of(values)
 
     (column,) = record.fields["columns"]
-    data_inside, mask_inside = count * 8 <= INLINE_BYTES_MAX, count <= INLINE_BYTES_MAX
+    data_inside, mask_inside = count * 8 <= 4096, count <= 4096
     assert (column["data"] is not None) == data_inside
     assert (column["mask"] is not None) == (mask_inside and count > 0)
     assert record.links.keys() == {
@@ -335,7 +334,7 @@ def test_bytes_in_the_wrong_place_are_refused(rows):
         Record("table/v1", {"rows": rows, "columns": [GOOD | {"data": b""}]}, {"x/data": link}),
         lambda link: content,
     )
-    right, wrong = (inside, outside) if rows <= INLINE_BYTES_MAX else (outside, inside)
+    right, wrong = (inside, outside) if rows <= 4096 else (outside, inside)
 
     assert len(right["x"]) == rows
     for table in (wrong, both):

@@ -459,6 +459,9 @@ def test_a_power_cut_at_any_disk_call_leaves_the_old_or_the_new(cases, large):
                 work(Store.open(case.path), large)
         written = (case.path / "journal").read_bytes()
         for lost_sectors in range(16) if case.is_journal else [0b1111]:
+            # No index remembers what was lost: it syncs the journal before it remembers anything.
+            for path in case.path.glob("index.db*"):
+                path.unlink()
             (case.path / "journal").write_bytes(written)
             fragile.lose(journal, lost_sectors)
 
