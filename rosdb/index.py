@@ -57,6 +57,10 @@ class Index:
         """Let go of the file."""
         self._db.close()
 
+    def __del__(self) -> None:
+        if hasattr(self, "_db"):
+            self._db.close()  # a store need not be closed
+
     def catch_up(self) -> Position:
         """Read what the journal has that the index has not; return where the journal ends.
 
@@ -133,7 +137,8 @@ class Index:
         """Note what a run turned out to be, in the cache only (its process died)."""
         with contextlib.suppress(sqlite3.OperationalError):
             self._db.execute(
-                "UPDATE runs SET noted = IFNULL(noted, status), status = ? WHERE run = ?",
+                "UPDATE runs SET noted = IFNULL(noted, status), status = ?"
+                " WHERE run = ? AND status IN ('pending', 'running')",
                 (status, run_id.digest),
             )
 
@@ -212,7 +217,7 @@ class Index:
                     self._apply(move, moved, position.offset)
                 position = entry.end
             # Another process may have written these entries a moment ago, unsynced as yet.
-            self._journal.sync()
+            self._journal.sync(position)
             self._db.executemany(
                 "INSERT OR REPLACE INTO meta VALUES (?, ?)",
                 [("offset", position.offset), ("head", position.head)],

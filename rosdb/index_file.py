@@ -39,8 +39,12 @@ def connect(uri: str) -> sqlite3.Connection:
     db = sqlite3.connect(
         uri, uri=True, isolation_level=None, timeout=BUSY_SECONDS, check_same_thread=False
     )
-    # A cache may lose its last commits, never its consistency: WAL with NORMAL is just that.
-    db.execute("PRAGMA synchronous = NORMAL")
+    try:
+        # A cache may lose its last commits, never its consistency: WAL with NORMAL is just that.
+        db.execute("PRAGMA synchronous = NORMAL")
+    except sqlite3.DatabaseError:
+        db.close()
+        raise
     return db
 
 
@@ -82,7 +86,11 @@ def unlink(path: Path) -> None:
 def create(uri: str) -> sqlite3.Connection:
     """Make an empty index."""
     db = connect(uri)
-    db.execute("PRAGMA synchronous = OFF")  # if a power cut spoils it, it is made once more
-    db.execute("PRAGMA journal_mode = WAL")
-    db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+    try:
+        db.execute("PRAGMA synchronous = OFF")  # if a power cut spoils it, it is made once more
+        db.execute("PRAGMA journal_mode = WAL")
+        db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+    except BaseException:
+        db.close()
+        raise
     return db

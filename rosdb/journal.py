@@ -9,6 +9,7 @@ Writers hold the store's lock; readers hold nothing, for what is whole never cha
 """
 
 import contextlib
+import errno
 import itertools
 import os
 import struct
@@ -83,6 +84,7 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._targets: dict[int, dict[str, Link]] = {}
+        self._synced = START
 
     def entries(self, start: Position | None = None) -> Iterator[Entry]:
         """Read the whole entries from a position on, oldest first; stop before a torn tail.
@@ -153,12 +155,23 @@ class Journal:
                 with contextlib.suppress(OSError):
                     handle.truncate(end.offset)
                 raise
-        return Position(offset=end.offset + len(frame), head=digest)
+        self._synced = end.offset + len(frame)
+        return Position(offset=self._synced, head=digest)
 
-    def sync(self) -> None:
-        """Make durable what was read, so that nobody remembers an entry that a power cut takes."""
-        with disk.refusals(self.path), self._open() as handle:
-            disk.sync(handle.fileno())
+    def sync(self, end: Position) -> None:
+        """Make durable what was read, so that nobody remembers an entry that a power cut takes.
+
+        What this object has appended or synced itself is durable already.
+        """
+        if end.offset > self._synced:
+            with disk.refusals(self.path), self._open() as handle:
+                try:
+                    disk.sync(handle.fileno())
+                except OSError as error:
+                    # On a medium that is only read, all is as durable as it will ever be.
+                    if error.errno not in (errno.EINVAL, errno.EROFS):
+                        raise
+            self._synced = end.offset
 
     def target_at(self, offset: int, ref: str) -> Link | None:
         """Return where the entry that starts at an offset moved a ref; None if it did not.

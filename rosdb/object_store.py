@@ -9,13 +9,14 @@ file of the blob ``hello\n``::
 """
 
 import contextlib
+import io
 import os
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
 import zstandard
 
@@ -87,8 +88,8 @@ class LooseObjects:
             raise ObjectCorrupt(str(object_id), "its content does not hash to its id")
         return header.kind, content
 
-    def open_content(self, object_id: ObjectId) -> tuple[BinaryIO, Header]:
-        """Open a raw object's file behind its header, verified by one pass over it.
+    def open_content(self, object_id: ObjectId, kind: Kind) -> BinaryIO:
+        """Open an object's content as a seekable file, verified by one pass over it.
 
         Raises: ObjectMissing, ObjectCorrupt.
         """
@@ -96,13 +97,16 @@ class LooseObjects:
             handle = self.path(object_id).open("rb")
             try:
                 header = _read_header(handle, object_id)
-                if header.codec == CODEC_RAW:
+                if header.codec == CODEC_RAW and header.kind is kind:
                     _verify_stream(handle, header, object_id)
                     handle.seek(HEADER.size)
+                    return io.BufferedReader(_Content(handle, HEADER.size, header.size))
             except BaseException:
                 handle.close()
                 raise
-        return handle, header
+            handle.close()
+        content = self.load(object_id, kind)[1]
+        return io.BufferedReader(_Content(io.BytesIO(content), 0, len(content)))
 
     def verify(self, object_id: ObjectId) -> Header:
         """Read an object through and hash it, in bounded memory.
@@ -203,6 +207,38 @@ class LooseObjects:
     def stored_size(self, object_id: ObjectId) -> int:
         """Return the bytes that an object takes on disk."""
         return self.path(object_id).stat().st_size
+
+
+class _Content(io.RawIOBase):
+    """The content of an object: a file from some byte on, for reading only."""
+
+    def __init__(self, handle: BinaryIO, start: int, size: int) -> None:
+        self._handle = handle
+        self._start = start
+        self._size = size
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        start = (0, self.tell(), self._size)[whence]
+        if start + offset < 0:
+            raise ValueError(f"cannot seek to {start + offset}")
+        return self._handle.seek(self._start + start + offset) - self._start
+
+    def tell(self) -> int:
+        return self._handle.tell() - self._start
+
+    def readinto(self, buffer: Any) -> int:
+        return self._handle.readinto(buffer)  # type: ignore[attr-defined, no-any-return]
+
+    def close(self) -> None:
+        if not self.closed:
+            self._handle.close()
+        super().close()
 
 
 @contextlib.contextmanager

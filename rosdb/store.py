@@ -4,7 +4,7 @@ Owns the folder's layout and the public verbs; each is a few lines over the room
 """
 
 import contextlib
-import io
+import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -22,7 +22,7 @@ from rosdb.errors import (
 )
 from rosdb.index import Index, RunRow
 from rosdb.journal import Move
-from rosdb.object_store import CODEC_RAW, HEADER, LooseObjects
+from rosdb.object_store import LooseObjects
 from rosdb.objects import Kind, Link, ObjectId, Record, decode_record
 from rosdb.transaction import Transaction
 
@@ -46,6 +46,8 @@ class Store:
         self._now_ns = now_ns
         self._objects = LooseObjects(path / "objects", path / "tmp")
         self._journal = journal.Journal(path / "journal")
+        # Without the store in it: it must not be kept alive by an index that it keeps alive.
+        self._load = functools.partial(_load_record, self._objects)
         self._index: Index | None = None
 
     @classmethod
@@ -218,23 +220,14 @@ class Store:
 
         Raises: ObjectMissing, ObjectCorrupt.
         """
-        handle, header = self._objects.open_content(object_id)
-        if header.kind is not Kind.BLOB or header.codec != CODEC_RAW:
-            handle.close()
-            content = self.get_blob(object_id)
-            return io.BufferedReader(_Content(io.BytesIO(content), 0, len(content)))
-        return io.BufferedReader(_Content(handle, HEADER.size, header.size))
+        return self._objects.open_content(object_id, Kind.BLOB)
 
     def get_record(self, object_id: ObjectId) -> Record:
         """Return a record, verified.
 
         Raises: ObjectMissing, ObjectCorrupt.
         """
-        content = self._objects.load(object_id, Kind.RECORD)[1]
-        try:
-            return decode_record(content)
-        except NotCanonical as error:
-            raise ObjectCorrupt(str(object_id), error.reason) from None
+        return _load_record(self._objects, object_id)
 
     def get_tree(self, object_id: ObjectId) -> dict[str, trees.Entry]:
         """Return a tree, verified.
@@ -352,7 +345,7 @@ class Store:
 
         Nothing is changed but an index that says otherwise than the objects: it is rebuilt.
         """
-        fresh = Index(None, self._journal, self.get_record)
+        fresh = Index(None, self._journal, self._load)
         report = check.check(self._objects, self._journal, self._caught_up, fresh, advance)
         fresh.close()
         if report.index_differs:
@@ -361,38 +354,14 @@ class Store:
 
     def _caught_up(self) -> Index:
         if self._index is None:
-            self._index = Index(self.path / "index.db", self._journal, self.get_record)
+            self._index = Index(self.path / "index.db", self._journal, self._load)
         self._index.catch_up()
         return self._index
 
 
-class _Content(io.RawIOBase):
-    """The content of an object: a file from some byte on, for reading only."""
-
-    def __init__(self, handle: BinaryIO, start: int, size: int) -> None:
-        self._handle = handle
-        self._start = start
-        self._size = size
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        start = (0, self.tell(), self._size)[whence]
-        if start + offset < 0:
-            raise ValueError(f"cannot seek to {start + offset}")
-        return self._handle.seek(self._start + start + offset) - self._start
-
-    def tell(self) -> int:
-        return self._handle.tell() - self._start
-
-    def readinto(self, buffer: Any) -> int:
-        return self._handle.readinto(buffer)  # type: ignore[attr-defined, no-any-return]
-
-    def close(self) -> None:
-        if not self.closed:
-            self._handle.close()
-        super().close()
+def _load_record(objects: LooseObjects, object_id: ObjectId) -> Record:
+    content = objects.load(object_id, Kind.RECORD)[1]
+    try:
+        return decode_record(content)
+    except NotCanonical as error:
+        raise ObjectCorrupt(str(object_id), error.reason) from None

@@ -1,6 +1,7 @@
 """The index is a cache: whatever befalls it, the answers are those of the journal."""
 
 import contextlib
+import errno
 import itertools
 import json
 import multiprocessing
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from rosdb import Link, Move, RunRow, Store, errors, index_file
+from rosdb import Link, Move, RunRow, Store, disk, errors, index_file
 from rosdb.index_file import SCHEMA_VERSION
 from rosdb.journal import MAGIC
 
@@ -196,6 +197,12 @@ def in_a_child(work: Callable[[], str], *, unprivileged: bool = False) -> str:
 # --- The journal decides ------------------------------------------------------------------------
 
 
+def test_looking_for_an_index_makes_none(tmp_path):
+    """An empty file would take up the log of an index that was deleted beside it."""
+    assert index_file.current(tmp_path / "index.db") is None
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_cut_journal_is_noticed_by_the_index(filled, open_store):
     """The cut is at the end of an entry: the journal alone would not show it."""
     ends = [entry.end.offset for entry in filled._journal.entries()]
@@ -241,6 +248,47 @@ def test_a_journal_that_is_none_is_refused_by_every_question(store, data):
             list(ask())
     with pytest.raises(errors.JournalDamaged):
         store.put_blob(b"x")
+
+
+def test_no_index_remembers_an_entry_that_a_power_cut_can_take(open_store, monkeypatch):
+    """It would say later that the journal was cut. What was synced once is not synced again."""
+    writer, reader = open_store(), open_store()
+    list(reader.refs())
+    events: list[str] = []
+    monkeypatch.setattr(disk, "sync", lambda handle: events.append("sync"))
+
+    with writer.transaction() as tx:
+        tx.move_ref("names/x", tx.put_blob(b"x"), expected=None)
+    events.clear()
+    list(writer.refs())
+    assert events == []
+    assert "names/x" in dict(reader.refs())
+    (reader.path / "index.db").unlink()
+    fresh = open_store()
+    list(fresh.refs())
+    list(fresh.refs())
+    assert events == ["sync"]
+
+
+@pytest.mark.parametrize(
+    ("number", "is_read"), [(errno.EIO, False), (errno.EROFS, True), (errno.EINVAL, True)]
+)
+def test_what_cannot_be_made_durable_is_not_remembered(open_store, monkeypatch, number, is_read):
+    with open_store().transaction() as tx:
+        tx.move_ref("names/x", tx.put_blob(b"x"), expected=None)
+
+    def refuse(handle: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(disk, "sync", refuse)
+        reader = open_store()
+        if is_read:
+            assert "names/x" in dict(reader.refs())
+        else:
+            with pytest.raises(errors.StoreUnwritable):
+                list(reader.refs())
+    assert "names/x" in dict(reader.refs())
 
 
 def test_an_index_that_was_edited_is_reported(filled):
