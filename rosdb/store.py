@@ -5,6 +5,7 @@ Owns the folder's layout and the public verbs; each is a few lines over the room
 
 import contextlib
 import functools
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -321,6 +322,23 @@ class Store:
                 yield
             finally:
                 path.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def scratch(self, run_id: ObjectId) -> Iterator[Path]:
+        """Give a leased run a private folder, gone at the end of the block.
+
+        What a dead process has left of its own is removed on the way.
+        """
+        for left in (self.path / "tmp").glob("run-*"):
+            if not disk.is_locked(self.path / "leases" / left.name.removeprefix("run-")):
+                shutil.rmtree(left, ignore_errors=True)
+        folder = self.path / "tmp" / f"run-{run_id}"
+        with disk.refusals(folder):
+            folder.mkdir(parents=True)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def is_leased(self, run_id: ObjectId) -> bool:
         """Tell whether the process of a run lives."""

@@ -235,7 +235,7 @@ class Capsule:
 
 @contextlib.contextmanager
 def open_capsule() -> Iterator[Capsule]:
-    """Make a capsule that is removed at the end of the block."""
+    """Make a capsule that belongs to no run, removed at the end of the block."""
     folder = Path(tempfile.mkdtemp(prefix="ros-"))
     try:
         yield Capsule(folder.resolve())

@@ -146,7 +146,8 @@ def _perform(context: Context, run_id: Link, question: Record) -> None:
     started = context.monotonic()
     running = _move_status(context, run_id, run_id, "running", Ending())
     try:
-        with capsule.open_capsule() as box:
+        with context.store.scratch(run_id) as folder:
+            box = capsule.Capsule(folder.resolve())
             _fill(context.store, box, question)
             answer = box.run(question)
             _record(context, run_id, running, box, answer, context.monotonic() - started)

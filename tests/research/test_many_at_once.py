@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from rosdb import ObjectId
+
 PROGRAM = "from cli.app import main; main()"
 
 
@@ -72,3 +74,16 @@ def test_readers_beside_writers_see_whole_runs(bench, force):
 
     assert seen <= {"pending", "running", "completed"}
     assert {bench.manifest(row.run_id).status for row in bench.store.runs()} == {"completed"}
+
+
+def test_what_a_dead_run_left_is_removed_by_the_next(bench):
+    left = bench.store.path / "tmp" / f"run-{'ab' * 32}"
+    (left / "code").mkdir(parents=True)
+    living = ObjectId.from_hex("cd" * 32)
+    bench.experiment("quick", "return {'a': 1}")
+
+    with bench.store.lease(living), bench.store.scratch(living) as folder:
+        bench.run("quick")
+        assert folder.is_dir()
+
+    assert list((bench.store.path / "tmp").iterdir()) == []

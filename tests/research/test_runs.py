@@ -189,7 +189,7 @@ def stuck(bench, monkeypatch, stage):
         if stage == "pending":
             patch.setattr(runner, "_perform", kill)
         else:
-            patch.setattr(runner.capsule, "open_capsule", kill)
+            patch.setattr(runner.capsule, "Capsule", kill)
             move = runner._move_status
             patch.setattr(
                 runner,
