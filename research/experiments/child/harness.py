@@ -21,7 +21,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-CAPSULE = 1
 _OURS = "research/"
 _BUILTIN = "research/experiments/builtin/"
 
