@@ -62,8 +62,21 @@ PIN = $(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --fo
 
 clean: ## remove .venv, demo/, builds and caches (never .ros)
 	@rm -rf .venv demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	@find cli research rosdb tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	@find benchmarks cli research rosdb tests -name __pycache__ -type d -prune -exec rm -rf {} +
 	@echo "clean"
+
+# What they measure, and how, stands in docs/benchmarks.md. B takes options: make bench B="--scale 0.1".
+# For bench-scale, N=6 is a million runs.
+.PHONY: bench bench-api bench-scale
+
+bench: .venv/ros.stamp ## measure the store beside its peers (bench-api, bench-scale: the rest)
+	@$(IN_VENV) benchmarks.store $(B)
+
+bench-api: .venv/ros.stamp
+	@$(IN_VENV) benchmarks.api $(B)
+
+bench-scale: .venv/ros.stamp
+	@$(IN_VENV) benchmarks.scale $(if $(N),--largest $(N)) $(B)
 
 # A stamp stands for a finished step. A changed lock of the run time begins a new .venv.
 .venv/run.stamp: requirements.lock requirements-build.lock

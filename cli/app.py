@@ -34,6 +34,7 @@ COMMANDS: Final = {
     "refs": "list what each name points to",
     "journal": "list every move of every name",
     "fsck": "verify every object, link and move",
+    "gc": "pack, and remove what no ref reaches",
     "stats": "count objects, runs and bytes",
 }
 _HELP: Final = (

@@ -36,6 +36,9 @@ def add(
         Path | None,
         typer.Option(metavar="FILE", help="a JSON schema; the files are then stored as they are"),
     ] = None,
+    no_stat_cache: Annotated[
+        bool, typer.Option("--no-stat-cache", help="read every file, unchanged or not")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Snapshot a file or a folder.
@@ -44,7 +47,13 @@ def add(
     """
     context = open_context()
     added = snapshots.add_snapshot(
-        context, path, name=name, version=version, origin=source, schema=_schema(schema)
+        context,
+        path,
+        name=name,
+        version=version,
+        origin=source,
+        schema=_schema(schema),
+        reads_all=no_stat_cache,
     )
     if as_json:
         render.emit({**_document(added.snapshot), "new_bytes": added.new_bytes})

@@ -7,34 +7,64 @@ import typer
 from cli import exits, render
 from cli.context import open_context
 from cli.progress import progress
-from rosdb import Fault, Report
+from rosdb import Fault, Repaired, Report
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
 @app.command()
 def fsck(
+    quick: Annotated[
+        bool, typer.Option("--quick", help="structure and checksums, not the content itself")
+    ] = False,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="restore what can be, before the check")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON document")] = False,
 ) -> None:
     """Re-hash every object, walk every link, verify the journal's chain.
 
     Exit status 1 if anything is damaged or missing; each fault is named with all that it touches.
+    A repair rebuilds indexes, cuts a torn journal, takes sound copies in place of bad ones; it
+    deletes nothing: damaged files are moved to .ros/damaged/.
     """
     store = open_context().store
+    repaired = None
+    if repair:
+        with progress("repairing") as advance:
+            repaired = store.repair(advance)
     with progress("checking") as advance:
-        report = store.check(advance)
+        report = store.check(advance, is_quick=quick)
     if as_json:
-        render.emit(_document(report))
+        render.emit(_document(report, repaired))
     else:
+        if repaired is not None:
+            _print_repaired(repaired)
         _print(report)
     if not report.ok:
         raise typer.Exit(exits.NO)
 
 
+def _print_repaired(repaired: Repaired) -> None:
+    if repaired.indexes_rebuilt:
+        render.line(f"rebuilt {render.count(repaired.indexes_rebuilt, 'index')} of packs")
+    if repaired.journal_bytes_cut:
+        render.line(f"cut {repaired.journal_bytes_cut} bytes of a torn entry off the journal")
+    for path in repaired.files_set_aside:
+        render.line(f"set aside {path}")
+    if not repaired.is_anything:
+        render.line("nothing to repair")
+
+
 def _print(report: Report) -> None:
+    for each in report.files:
+        render.line(f"{render.paint('damaged', 'red')} {each.name}  {each.reason}")
     for label, faults in (("damaged", report.damaged), ("missing", report.missing)):
         for fault in faults:
-            render.line(f"{render.paint(label, 'red')} {fault.object_id}  {fault.reason}")
+            what = "" if fault.kind == "unknown" else f"{fault.kind} "
+            render.line(f"{render.paint(label, 'red')} {what}{fault.object_id}  {fault.reason}")
+            if fault.has_sound_copy:
+                render.line("  another copy is sound; take it with: ros fsck --repair")
             for ref in fault.touches:
                 render.line(f"  touches {ref}")
     journal = report.journal
@@ -53,7 +83,7 @@ def _print(report: Report) -> None:
     )
 
 
-def _document(report: Report) -> dict[str, Any]:
+def _document(report: Report, repaired: Repaired | None) -> dict[str, Any]:
     return {
         "ok": report.ok,
         "objects": report.objects,
@@ -61,7 +91,16 @@ def _document(report: Report) -> dict[str, Any]:
         "damaged": [_fault(each) for each in report.damaged],
         "missing": [_fault(each) for each in report.missing],
         "dangling": [str(each) for each in report.dangling],
+        "files": [{"name": each.name, "reason": each.reason} for each in report.files],
         "index_rebuilt": report.index_differs,
+        "repaired": None
+        if repaired is None
+        else {
+            "indexes_rebuilt": repaired.indexes_rebuilt,
+            "journal_bytes_cut": repaired.journal_bytes_cut,
+            "packs_rewritten": list(repaired.packs_rewritten),
+            "files_set_aside": list(repaired.files_set_aside),
+        },
         "journal": {
             "ok": report.journal.ok,
             "entries": report.journal.entries,
@@ -75,6 +114,8 @@ def _document(report: Report) -> dict[str, Any]:
 def _fault(fault: Fault) -> dict[str, Any]:
     return {
         "id": str(fault.object_id),
+        "kind": fault.kind,
+        "has_sound_copy": fault.has_sound_copy,
         "reason": fault.reason,
         "touches": list(fault.touches),
         "runs": [ref.removeprefix("runs/") for ref in fault.touches if ref.startswith("runs/")],

@@ -6,11 +6,13 @@ The one door: outsiders import from here. Knows nothing of markets, experiments 
 from rosdb import errors
 from rosdb.canonical import decode as decode_value
 from rosdb.canonical import encode as encode_value
-from rosdb.check import Fault, JournalState, Report
+from rosdb.check import Fault, FileFault, JournalState, Report
+from rosdb.collect import Collected, CollectionPlan
 from rosdb.disk import create_file, replace_file
 from rosdb.folders import put_files, put_folder, write_blob, write_folder
 from rosdb.index import RunRow
 from rosdb.journal import Move
+from rosdb.layout import FOLDER
 from rosdb.objects import Kind, Link, ObjectId, Record, id_of
 from rosdb.query import flatten, parse_instant
 from rosdb.refs import (
@@ -22,8 +24,9 @@ from rosdb.refs import (
     check_label,
     check_run_name,
 )
+from rosdb.repair import Repaired
 from rosdb.stats import Stats
-from rosdb.store import FOLDER, Store
+from rosdb.store import Store
 from rosdb.tables import UTF8, WIDTHS, Column, Table, column_array, text_values
 from rosdb.transaction import Transaction
 from rosdb.trees import MODE_FILE, Entry
@@ -38,15 +41,19 @@ __all__ = [
     "RUNS",
     "UTF8",
     "WIDTHS",
+    "Collected",
+    "CollectionPlan",
     "Column",
     "Entry",
     "Fault",
+    "FileFault",
     "JournalState",
     "Kind",
     "Link",
     "Move",
     "ObjectId",
     "Record",
+    "Repaired",
     "Report",
     "RunRow",
     "Stats",

@@ -8,18 +8,14 @@ to is then neither reached nor missed, and the record itself is named.
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
-from rosdb.errors import (
-    JournalDamaged,
-    NotCanonical,
-    ObjectCorrupt,
-    ObjectMissing,
-    StoreError,
-)
+from rosdb.errors import BadSetting, JournalDamaged, StoreError
 from rosdb.index import Index
 from rosdb.journal import Journal, Position
-from rosdb.object_store import LooseObjects
-from rosdb.objects import Kind, Link, ObjectId, decode_record
+from rosdb.object_store import Objects
+from rosdb.objects import Kind, Link, ObjectId
+from rosdb.verify import verify_all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,8 +23,21 @@ class Fault:
     """One object that is not what a link says, and every ref from which it is reached."""
 
     object_id: ObjectId
+    kind: str
+    """``blob``, ``record``, or ``unknown`` where nothing sound says it."""
+
     reason: str
     touches: tuple[str, ...]
+    has_sound_copy: bool = False
+    """Another copy is sound: nothing is lost, and a repair takes it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileFault:
+    """A file with bytes that belong to no object."""
+
+    name: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,21 +60,24 @@ class Report:
     damaged: tuple[Fault, ...]
     missing: tuple[Fault, ...]
     dangling: tuple[ObjectId, ...]
+    files: tuple[FileFault, ...]
     index_differs: bool
     journal: JournalState
 
     @property
     def ok(self) -> bool:
         """Nothing is damaged or missing; the next use mends a torn tail and a stale index."""
-        return not self.damaged and not self.missing and self.journal.ok
+        return not (self.damaged or self.missing or self.files) and self.journal.ok
 
 
 def check(
-    objects: LooseObjects,
+    objects: Objects,
     journal: Journal,
     open_index: Callable[[], Index],
     fresh_index: Index,
     advance: Callable[[int], None],
+    *,
+    is_quick: bool,
 ) -> Report:
     """Re-hash every object, walk every link from every ref, verify the chain of the journal.
 
@@ -73,35 +85,58 @@ def check(
     ``advance`` is called with the number of content bytes after each object, for a progress bar.
     """
     state, refs = _read_journal(journal)
-    kinds: dict[ObjectId, Kind] = {}
-    sizes: dict[ObjectId, int] = {}
-    links: dict[ObjectId, tuple[Link, ...]] = {}
-    damaged: dict[ObjectId, str] = {}
-    for object_id in objects.listing():
-        try:
-            kinds[object_id], sizes[object_id], links[object_id] = _verify(objects, object_id)
-        except (ObjectCorrupt, ObjectMissing, NotCanonical) as error:
-            damaged[object_id] = getattr(error, "reason", str(error))
-        advance(sizes.get(object_id, 0))
-    missing: dict[ObjectId, str] = {}
-    for target in _linked(refs, links):
-        if target not in damaged and kinds.get(target) is not target.kind:
-            found = f"a {kinds[target].name.lower()}" if target in kinds else "nothing"
-            missing[target] = f"{target.kind.name.lower()} linked, but {found} is stored"
+    found = verify_all(objects, is_quick=is_quick, advance=advance)
+    missing: dict[bytes, str] = {}
+    wanted: dict[bytes, Kind] = dict(found.kinds)
+    for target in _linked(refs, found.links):
+        digest = target.digest
+        kind = target.kind if isinstance(target, Link) else None
+        if kind is not None:
+            wanted.setdefault(digest, kind)
+        if digest in found.bad_copies or digest in missing:
+            continue
+        if digest not in found.sizes:
+            missing[digest] = "nothing is stored"
+        elif kind is not None and found.kinds.get(digest) is not kind:
+            missing[digest] = f"a {kind.name.lower()} is linked, another kind is stored"
     index_differs, cut = _compare(open_index, fresh_index)
     if state.ok and cut is not None:
         state = dataclasses.replace(state, ok=False, error=cut)
-    touched = _touched(refs, links, damaged.keys() | missing.keys())
-    reached = _reached(refs.values(), links)
+    touched = _touched(refs, found.links, found.bad_copies.keys() | missing.keys())
+    reached = _reached(refs.values(), found.links)
+    bad_files = found.bad_files | _bad_settings(journal)
+
+    def faults(reasons: Mapping[bytes, str]) -> tuple[Fault, ...]:
+        return tuple(
+            Fault(
+                object_id=ObjectId(digest),
+                kind=wanted[digest].name.lower() if digest in wanted else "unknown",
+                reason=reasons[digest],
+                touches=touched[digest],
+                has_sound_copy=digest in found.sizes,
+            )
+            for digest in sorted(reasons)
+        )
+
     return Report(
-        objects=len(sizes) + len(damaged),
-        bytes=sum(sizes.values()),
-        damaged=_faults(damaged, touched),
-        missing=_faults(missing, touched),
-        dangling=tuple(sorted(sizes.keys() - reached)),
+        objects=len(found.sizes.keys() | found.bad_copies.keys()),
+        bytes=sum(size for each, size in found.sizes.items() if each in found.kinds),
+        damaged=faults({each: "; ".join(why) for each, why in found.bad_copies.items()}),
+        missing=faults(missing),
+        dangling=tuple(ObjectId(each) for each in sorted(found.kinds.keys() - reached)),
+        files=tuple(FileFault(name=n, reason=r) for n, r in sorted(bad_files.items())),
         index_differs=index_differs,
         journal=state,
     )
+
+
+def _bad_settings(journal: Journal) -> dict[str, str]:
+    """Name the settings, where they cannot be read: nothing can be written then."""
+    try:
+        journal.may_lose_its_end  # noqa: B018 - asked for what it raises
+    except BadSetting as bad:
+        return {Path(bad.path).name: bad.reason}
+    return {}
 
 
 def _read_journal(journal: Journal) -> tuple[JournalState, dict[str, Link]]:
@@ -143,64 +178,48 @@ def _compare(open_index: Callable[[], Index], fresh: Index) -> tuple[bool, str |
     return True, None
 
 
-def _verify(objects: LooseObjects, object_id: ObjectId) -> tuple[Kind, int, tuple[Link, ...]]:
-    if objects.kind(object_id) is Kind.BLOB:
-        return Kind.BLOB, objects.verify(object_id).size, ()
-    _, content = objects.load(object_id, Kind.RECORD)
-    return Kind.RECORD, len(content), tuple(decode_record(content).links.values())
-
-
-def _linked(refs: Mapping[str, Link], links: Mapping[ObjectId, tuple[Link, ...]]) -> Iterator[Link]:
+def _linked(
+    refs: Mapping[str, Link], links: Mapping[bytes, tuple[ObjectId, ...]]
+) -> Iterator[ObjectId]:
     yield from refs.values()
     for targets in links.values():
         yield from targets
 
 
-def _reached(
-    starts: Iterable[ObjectId], links: Mapping[ObjectId, tuple[Link, ...]]
-) -> set[ObjectId]:
-    reached: set[ObjectId] = set()
-    waiting = list(starts)
+def _reached(starts: Iterable[ObjectId], links: Mapping[bytes, tuple[ObjectId, ...]]) -> set[bytes]:
+    reached: set[bytes] = set()
+    waiting = [start.digest for start in starts]
     while waiting:
-        object_id = waiting.pop()
-        if object_id not in reached:
-            reached.add(object_id)
-            waiting.extend(links.get(object_id, ()))
+        digest = waiting.pop()
+        if digest not in reached:
+            reached.add(digest)
+            waiting.extend(target.digest for target in links.get(digest, ()))
     return reached
 
 
 def _touched(
     refs: Mapping[str, Link],
-    links: Mapping[ObjectId, tuple[Link, ...]],
-    bad: Iterable[ObjectId],
-) -> dict[ObjectId, tuple[str, ...]]:
+    links: Mapping[bytes, tuple[ObjectId, ...]],
+    bad: Iterable[bytes],
+) -> dict[bytes, tuple[str, ...]]:
     """Return, for each bad object, the refs from which it is reached: links walked backwards."""
     bad = set(bad)
     if not bad:
         return {}
-    parents: dict[ObjectId, list[ObjectId]] = {}
+    parents: dict[bytes, list[bytes]] = {}
     for source, targets in links.items():
         for target in targets:
-            parents.setdefault(target, []).append(source)
-    names: dict[ObjectId, list[str]] = {}
-    for name, target in refs.items():
-        names.setdefault(target, []).append(name)
-    touched: dict[ObjectId, tuple[str, ...]] = {}
-    for object_id in bad:
-        ancestors, waiting = {object_id}, [object_id]
+            parents.setdefault(target.digest, []).append(source)
+    names: dict[bytes, list[str]] = {}
+    for name, link in refs.items():
+        names.setdefault(link.digest, []).append(name)
+    touched: dict[bytes, tuple[str, ...]] = {}
+    for digest in bad:
+        ancestors, waiting = {digest}, [digest]
         while waiting:
             for parent in parents.get(waiting.pop(), ()):
                 if parent not in ancestors:
                     ancestors.add(parent)
                     waiting.append(parent)
-        touched[object_id] = tuple(sorted(n for a in ancestors for n in names.get(a, ())))
+        touched[digest] = tuple(sorted(n for a in ancestors for n in names.get(a, ())))
     return touched
-
-
-def _faults(
-    reasons: Mapping[ObjectId, str], touched: Mapping[ObjectId, tuple[str, ...]]
-) -> tuple[Fault, ...]:
-    return tuple(
-        Fault(object_id=object_id, reason=reasons[object_id], touches=touched[object_id])
-        for object_id in sorted(reasons)
-    )

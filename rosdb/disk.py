@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, NoReturn
 
 from rosdb.errors import StoreLocked, StoreUnreadable, StoreUnwritable
 
@@ -29,6 +29,11 @@ _counter: Final = itertools.count()
 def now_ns() -> int:
     """Return the wall clock, in nanoseconds since 1970 UTC."""
     return time.time_ns()
+
+
+def core_count() -> int:
+    """Return how many processors there are."""
+    return os.cpu_count() or 1
 
 
 def whoami() -> str:
@@ -49,8 +54,16 @@ def refusals(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise StoreUnwritable(str(error.filename or path), reason) from error
+        refuse(error, path)
+
+
+def refuse(error: OSError, path: Path) -> NoReturn:
+    """Translate one refusal to write.
+
+    Raises: StoreUnwritable.
+    """
+    reason = error.strerror or type(error).__name__
+    raise StoreUnwritable(str(error.filename or path), reason) from error
 
 
 def refuse_to_guess(error: OSError, path: Path) -> None:
@@ -69,6 +82,18 @@ def sync(handle: int) -> None:
         fcntl.fcntl(handle, fcntl.F_FULLFSYNC)
     else:
         os.fsync(handle)
+
+
+def start_writing(handle: int, offset: int, size_bytes: int) -> None:
+    """Ask the system to begin writing a part of a file; says nothing of when it is durable."""
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(handle, offset, size_bytes, os.POSIX_FADV_DONTNEED)
+
+
+def close_unwritten(handle: BinaryIO) -> None:
+    """Close a file that is to be dropped: what a full disk refused must not be tried again."""
+    with contextlib.suppress(OSError):
+        handle.close()
 
 
 def sync_folder(folder: Path) -> None:
@@ -90,23 +115,36 @@ def make_folder(folder: Path) -> None:
     sync_folder(folder.parent)
 
 
-def open_temporary(folder: Path) -> tuple[BinaryIO, Path]:
+def open_temporary(folder: Path, buffer_bytes: int = -1) -> tuple[BinaryIO, Path]:
     """Open a new file of our own in the folder, for writing and reading back."""
     while True:
         path = folder / f"{os.getpid()}-{next(_counter)}"
         try:
-            return path.open("x+b"), path
+            return path.open("x+b", buffer_bytes), path
         except FileExistsError:
             continue  # left behind by a dead process with our number
         except FileNotFoundError:
             make_folder(folder)  # a copy of a store may have lost its empty folders
 
 
-def write_synced(handle: BinaryIO, data: bytes | memoryview) -> None:
-    """Write all of the data and make it durable."""
+def open_existing(path: Path) -> BinaryIO:
+    """Open a file for reading and writing in place, unbuffered.
+
+    What a refused write leaves in a buffer would be written when the file is closed.
+    """
+    return path.open("r+b", buffering=0)
+
+
+def write(handle: BinaryIO, data: bytes | memoryview) -> None:
+    """Write all of the data."""
     left = memoryview(data)
     while left:
         left = left[handle.write(left) :]
+
+
+def write_synced(handle: BinaryIO, data: bytes | memoryview) -> None:
+    """Write all of the data and make it durable."""
+    write(handle, data)
     handle.flush()
     sync(handle.fileno())
 
@@ -115,6 +153,20 @@ def publish(temporary: Path, target: Path) -> None:
     """Give a written file its name, read-only. The caller syncs the folder."""
     temporary.chmod(0o444)
     temporary.replace(target)
+
+
+def link(source: Path, target: Path) -> None:
+    """Give a file a second name, durably.
+
+    Raises: FileExistsError.
+    """
+    os.link(source, target)
+    sync_folder(target.parent)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, if it is there. Not synced: what comes back is garbage, and harmless."""
+    path.unlink(missing_ok=True)
 
 
 def replace_file(target: Path, data: bytes, temporary_folder: Path) -> None:
@@ -153,7 +205,7 @@ def create_file(target: Path, data: bytes, temporary_folder: Path) -> None:
 def freshen(path: Path) -> bool:
     """Set a file's time to now; False if it is not there."""
     try:
-        os.utime(path)
+        os.utime(path, follow_symlinks=False)
     except FileNotFoundError:
         return False
     except OSError as error:
@@ -164,20 +216,49 @@ def freshen(path: Path) -> bool:
     return True
 
 
-@contextlib.contextmanager
-def exclusive_lock(path: Path, wait_seconds: float = LOCK_SECONDS_MAX) -> Iterator[None]:
+def set_time(path: Path, mtime_ns: int) -> None:
+    """Set a file's time, where it is there and ours."""
+    with contextlib.suppress(OSError):
+        os.utime(path, ns=(mtime_ns, mtime_ns))
+
+
+def exclusive_lock(
+    path: Path, wait_seconds: float = LOCK_SECONDS_MAX
+) -> contextlib.AbstractContextManager[None]:
     """Hold the kernel's lock on a file; it ends with the process, however that ends.
 
     Raises: StoreLocked if another process holds it for longer than ``wait_seconds``.
     """
+    return _lock(path, fcntl.LOCK_EX, wait_seconds)
+
+
+def shared_lock(
+    path: Path, wait_seconds: float = LOCK_SECONDS_MAX
+) -> contextlib.AbstractContextManager[None]:
+    """Hold the kernel's lock on a file together with others who share it.
+
+    Raises: StoreLocked if somebody holds it alone for longer than ``wait_seconds``.
+    """
+    return _lock(path, fcntl.LOCK_SH, wait_seconds)
+
+
+@contextlib.contextmanager
+def _lock(path: Path, operation: int, wait_seconds: float) -> Iterator[None]:
     with refusals(path):
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            handle = os.open(path, flags, 0o666)
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+                raise
+            # A store that is only read: its locks are there, and can be shared with who writes.
+            handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         deadline = time.monotonic() + wait_seconds
         pause = 0.0002
         while True:
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(handle, operation | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
                 if time.monotonic() > deadline:

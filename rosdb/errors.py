@@ -7,6 +7,7 @@
     ├── StoreUnwritable      the disk refused
     ├── StoreUnreadable      the system does not let us read; nothing is said of what is there
     ├── StoreLocked          another process holds the lock for too long
+    ├── BadSetting           config.toml says what cannot be
     ├── NotCanonical         a value has no canonical encoding, or bytes are not one
     ├── BadName              a ref, tree or column name that the format does not allow
     ├── BadTable             columns that make no table
@@ -14,6 +15,7 @@
     ├── ObjectMissing        nothing is stored under an id
     ├── ObjectCorrupt        what is stored does not hash to its id
     ├── JournalDamaged       the chain of moves is broken
+    ├── CollectionRefused    something that is reached cannot be read; nothing was removed
     ├── RefMoved             a compare-and-swap lost its race
     ├── RefMissing           a revision names nothing
     └── IdAmbiguous          a prefix names more than one run
@@ -104,6 +106,18 @@ class StoreLocked(StoreError):
         self.seconds = seconds
 
 
+class BadSetting(StoreError):
+    """The store's settings cannot be read, or one is none."""
+
+    template = "{path}: {reason}"
+    hint = "see docs/format.md for the settings"
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path = path
+        self.reason = reason
+
+
 class NotCanonical(StoreError):
     """A value without a canonical encoding, or bytes that are not one."""
 
@@ -181,6 +195,17 @@ class JournalDamaged(StoreError):
     def __init__(self, offset: int, reason: str) -> None:
         super().__init__(offset, reason)
         self.offset = offset
+        self.reason = reason
+
+
+class CollectionRefused(StoreError):
+    """Something that is reached cannot be read, so nothing is known to be garbage."""
+
+    template = "nothing was removed: {reason}"
+    hint = "see what is damaged with: ros fsck"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
         self.reason = reason
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from rosdb import disk, index_file, refs
-from rosdb.errors import StoreError, StoreLocked
+from rosdb.errors import JournalDamaged, StoreError, StoreLocked
 from rosdb.journal import NO_ENTRY, START, Journal, Move, Position
 from rosdb.objects import Kind, Link, ObjectId, Record
 from rosdb.query import Sql, fact_rows, flatten
@@ -206,8 +206,14 @@ class Index:
 
     def _catch_up(self) -> Position:
         position = self._position()
-        if self._journal.bytes_behind(position) == 0:
-            return position
+        try:
+            if self._journal.bytes_behind(position) == 0:
+                return position
+        except JournalDamaged:
+            if not self._journal.may_lose_its_end:
+                raise
+            # A power cut took the journal's last second, and left the cache that had read it.
+            raise sqlite3.DatabaseError("it has read more than there is") from None
         self._db.execute("BEGIN IMMEDIATE")
         try:
             position = self._position()

@@ -10,30 +10,31 @@ Writers hold the store's lock; readers hold nothing, for what is whole never cha
 
 import contextlib
 import errno
-import itertools
 import os
 import struct
+import sys
+import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO, Final
-
-from blake3 import blake3
+from typing import Any, BinaryIO, Final
 
 from rosdb import canonical, disk
 from rosdb.errors import BadName, JournalDamaged, NotCanonical, StoreError
+from rosdb.journal_frame import OVERHEAD, Torn, frame, read_frame
 from rosdb.objects import DIGEST_SIZE, Link, link_value, value_link
+from rosdb.settings import Durability
 
 MAGIC: Final = b"ros journal v1\n\x00"
-ENTRY_CONTEXT: Final = "research-os 2026-11-22 journal entry"
 NO_ENTRY: Final = bytes(DIGEST_SIZE)
 START: Final = len(MAGIC)
 
-_FRAME: Final = struct.Struct("<II")
-_SECTOR: Final = 512
-_PAYLOAD_BYTES_MAX: Final = canonical.SIZE_BYTES_MAX
 _ENTRIES_KEPT: Final = 64
+_BATCH_SECONDS: Final = 1.0
+_MARK: Final = struct.Struct("<QQ")
+_MARK_INVERT: Final = 2**64 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,20 +72,20 @@ class Entry:
     end: Position
 
 
-Reader = Callable[[int], bytes]
-
-
-class _Torn(Exception):
-    """The file ends in what a crash may leave."""
-
-
 class Journal:
     """The journal of one store."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, durability: Callable[[], Durability] = lambda: "full") -> None:
         self.path = path
+        self._durability = durability
         self._targets: dict[int, dict[str, Link]] = {}
         self._synced = START
+        self._last_sync: weakref.finalize[Any, Journal] | None = None
+
+    @property
+    def may_lose_its_end(self) -> bool:
+        """A power cut may take entries that somebody has read: the store is set so."""
+        return self._durability() != "full"
 
     def entries(self, start: Position | None = None) -> Iterator[Entry]:
         """Read the whole entries from a position on, oldest first; stop before a torn tail.
@@ -98,9 +99,11 @@ class Journal:
                     yield entry
                     position = entry.end
                 return
-            except _Torn:
+            except Torn:
                 return
             except JournalDamaged:
+                if position.offset >= self._mark():
+                    return  # of what was left for later a power cut takes what it likes
                 # A writer may have cut a torn tail and written over it while we read: damage stays.
                 if is_last_try:
                     raise
@@ -132,11 +135,8 @@ class Journal:
                 "why": why,
             }
         )
-        digest = _hash(payload)
-        size = len(payload)
-        frame = _FRAME.pack(size, size ^ 0xFFFFFFFF) + payload + digest
-        # Without a buffer: what a refused write leaves in one is written when the file is closed.
-        with disk.refusals(self.path), self.path.open("r+b", buffering=0) as handle:
+        framed, digest = frame(payload)
+        with disk.refusals(self.path), disk.open_existing(self.path) as handle:
             torn = os.fstat(handle.fileno()).st_size - end.offset
             if torn < 0:
                 raise JournalDamaged(end.offset + torn, "it was cut while it was in use")
@@ -149,21 +149,66 @@ class Journal:
                 disk.sync(handle.fileno())
             handle.seek(end.offset)
             try:
-                disk.write_synced(handle, frame)
+                if self.may_lose_its_end:
+                    disk.write(handle, framed)
+                else:
+                    disk.write_synced(handle, framed)
             except OSError:
                 # A full disk: take back what was written, so that nobody reads half an entry.
                 with contextlib.suppress(OSError):
                     handle.truncate(end.offset)
                 raise
-        self._synced = end.offset + len(frame)
-        return Position(offset=self._synced, head=digest)
+        position = Position(offset=end.offset + len(framed), head=digest)
+        if not self.may_lose_its_end:
+            self._synced = position.offset
+            disk.remove(_mark_path(self.path))
+        elif self._durability() == "batch":
+            self._sync_soon(end)
+        return position
+
+    def cut(self, end: Position) -> int:
+        """Cut what stands behind the last whole entry; return how many bytes.
+
+        The caller holds the lock, and has read up to ``end`` where ``entries`` stopped.
+        Raises: StoreUnwritable, JournalDamaged.
+        """
+        torn = self.bytes_behind(end)
+        if torn:
+            with disk.refusals(self.path), disk.open_existing(self.path) as handle:
+                handle.truncate(end.offset)
+                disk.sync(handle.fileno())
+        return torn
+
+    def close(self) -> None:
+        """Make durable what a batch has left for later."""
+        if self._last_sync is not None:
+            self._last_sync()
+
+    def _mark(self) -> int:
+        """Return up to where batches have synced the entries; beyond the end where none have."""
+        try:
+            mark = _mark_path(self.path).read_bytes()
+        except OSError:
+            return sys.maxsize
+        offset, inverted = _MARK.unpack(mark) if len(mark) == _MARK.size else (0, 0)
+        return offset if offset ^ inverted == _MARK_INVERT else sys.maxsize
+
+    def _sync_soon(self, end: Position) -> None:
+        """Sync within a second, or when the process ends, whichever comes first."""
+        if self._last_sync is None or not self._last_sync.alive:
+            if self._mark() == sys.maxsize:
+                _write_mark(self.path, end.offset)
+            self._last_sync = weakref.finalize(self, _sync_file, self.path)
+            timer = threading.Timer(_BATCH_SECONDS, self._last_sync)
+            timer.daemon = True
+            timer.start()
 
     def sync(self, end: Position) -> None:
         """Make durable what was read, so that nobody remembers an entry that a power cut takes.
 
         What this object has appended or synced itself is durable already.
         """
-        if end.offset > self._synced:
+        if end.offset > self._synced and not self.may_lose_its_end:
             with disk.refusals(self.path), self._open() as handle:
                 try:
                     disk.sync(handle.fileno())
@@ -190,10 +235,10 @@ class Journal:
             size = os.fstat(handle.fileno()).st_size
             try:
                 handle.seek(offset)
-                payload, _ = _read_frame(handle.read, offset, size)
+                payload, _ = read_frame(handle.read, offset, size)
                 moves = canonical.decode(payload)["moves"]
                 return {ref: value_link(new) for ref, _, new in moves if new is not None}
-            except (_Torn, StoreError, LookupError, TypeError, ValueError, OSError):
+            except (Torn, StoreError, LookupError, TypeError, ValueError, OSError):
                 return {}
 
     def bytes_behind(self, position: Position) -> int:
@@ -227,11 +272,37 @@ class Journal:
             handle.seek(start.offset)
             position = start
             while position.offset < size:
-                payload, digest = _read_frame(handle.read, position.offset, size)
-                end = position.offset + _FRAME.size + len(payload) + DIGEST_SIZE
+                payload, digest = read_frame(handle.read, position.offset, size)
+                end = position.offset + len(payload) + OVERHEAD
                 entry = _entry(payload, position, Position(offset=end, head=digest))
                 yield entry
                 position = entry.end
+
+
+def _sync_file(path: Path) -> None:
+    with contextlib.suppress(OSError), path.open("rb") as handle:
+        size = os.fstat(handle.fileno()).st_size
+        disk.sync(handle.fileno())
+        _write_mark(path, size)
+
+
+def _write_mark(path: Path, offset: int) -> None:
+    """Note how much of the journal is durable; in place, for a sector is written as a whole.
+
+    Synced when it is made, and then no more: an older mark lies further ahead, and excuses more.
+    """
+    with contextlib.suppress(OSError):
+        mark = _mark_path(path)
+        is_new = not mark.exists()
+        with disk.open_existing(mark) if not is_new else mark.open("xb", buffering=0) as handle:
+            disk.write(handle, _MARK.pack(offset, offset ^ _MARK_INVERT))
+            if is_new:
+                disk.sync(handle.fileno())
+                disk.sync_folder(mark.parent)
+
+
+def _mark_path(path: Path) -> Path:
+    return path.with_name("journal.synced")
 
 
 def create(path: Path, temporary_folder: Path) -> None:
@@ -239,60 +310,8 @@ def create(path: Path, temporary_folder: Path) -> None:
     disk.replace_file(path, MAGIC, temporary_folder)
 
 
-def _hash(payload: bytes) -> bytes:
-    return blake3(payload, derive_key_context=ENTRY_CONTEXT).digest()
-
-
 def _value_or_nil(link: Link | None) -> canonical.Value:
     return None if link is None else link_value(link)
-
-
-def _read_frame(read: Reader, offset: int, size: int) -> tuple[bytes, bytes]:
-    """Read one frame; tell a torn tail (``_Torn``) from damage (``JournalDamaged``)."""
-    left = size - offset
-    head = read(_FRAME.size)
-    if len(head) < _FRAME.size:
-        raise _Torn
-    length, inverted = _FRAME.unpack(head)
-    if length ^ inverted != 0xFFFFFFFF or length > _PAYLOAD_BYTES_MAX:
-        # Only a lost sector that the head lies in excuses it, and only if it is the last entry's.
-        tail = head + read(_PAYLOAD_BYTES_MAX)
-        if _has_zero_sector(tail, offset, before=_FRAME.size) and not _holds_entry(tail):
-            raise _Torn
-        raise JournalDamaged(offset, "the length of an entry is damaged")
-    if left < _FRAME.size + length + DIGEST_SIZE:
-        raise _Torn
-    payload, digest = read(length), read(DIGEST_SIZE)
-    if _hash(payload) != digest:
-        whole = head + payload + digest
-        if left == len(whole) and _has_zero_sector(whole, offset, before=left):
-            raise _Torn
-        raise JournalDamaged(offset, "an entry does not hash to what it says")
-    return payload, digest
-
-
-def _has_zero_sector(data: bytes, offset: int, before: int) -> bool:
-    """Tell whether a 512-byte sector of the file, or the part that ``data`` covers, is all zero.
-
-    Of the sectors that start ahead of ``before`` in the data. A power cut loses whole sectors of an
-    append that was never synced; a flipped bit does not look so. Shorter parts than a head are no
-    evidence: longer ones are never zero in a sound entry, for a head and a hash are not.
-    """
-    first = _SECTOR - offset % _SECTOR
-    cuts = [0, *range(first, len(data), _SECTOR), len(data)]
-    parts = [data[a:b] for a, b in itertools.pairwise(cuts) if a < before]
-    return any(len(part) >= _FRAME.size and not any(part) for part in parts)
-
-
-def _holds_entry(data: bytes) -> bool:
-    """Tell whether a sound entry starts anywhere in the data."""
-    for at in range(len(data) - _FRAME.size - DIGEST_SIZE):
-        length, inverted = _FRAME.unpack_from(data, at)
-        if length ^ inverted == 0xFFFFFFFF:
-            start, end = at + _FRAME.size, at + _FRAME.size + length
-            if _hash(data[start:end]) == data[end : end + DIGEST_SIZE]:
-                return True
-    return False
 
 
 def _entry(payload: bytes, start: Position, end: Position) -> Entry:

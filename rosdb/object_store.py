@@ -1,305 +1,346 @@
-r"""Loose objects: one read-only file for each, under ``objects/ab/cdef…``.
+"""The objects of a store, wherever they are kept: loose, packed, or cut into chunks.
 
-Owns the bytes of such a file (``docs/format.md`` section 5) and their verification: whatever is
-returned has been hashed on the way. Knows nothing of records' meaning, refs or transactions. The
-file of the blob ``hello\n``::
-
-    72 6f 73 01 | 01 00 00 00 | 06 00 00 00 00 00 00 00 | 68 65 6c 6c 6f 0a
-    "ros", 1      blob, raw     six bytes of content      hello\n
+Owns the search for an object and its verification: whatever is returned has been hashed on the way.
+An id may be stored several times; any copy that verifies will do. A reader that finds none lists
+the packs again, then verifies their indexes, before it says missing.
 """
 
-import contextlib
-import io
-import os
-import struct
-import zlib
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import BinaryIO, Final, TypeVar
 
-import zstandard
+from rosdb import blob_file, chunks, codec, disk, pack_file
+from rosdb.errors import NotCanonical, ObjectCorrupt, ObjectMissing
+from rosdb.loose import LooseObjects
+from rosdb.objects import Kind, ObjectId, Record, decode_record, hasher
+from rosdb.pack_file import Damaged, Entry, PackWindow
+from rosdb.packs import Packs, Place
 
-from rosdb import disk
-from rosdb.errors import ObjectCorrupt, ObjectMissing
-from rosdb.objects import Kind, Link, ObjectId, hasher, id_of
+T = TypeVar("T")
 
-HEADER: Final = struct.Struct("<4sBBHQ")
-_CRC: Final = struct.Struct("<I")
-MAGIC: Final = b"ros\x01"
-CODEC_RAW: Final = 0
-CODEC_ZSTD: Final = 1
+_LOOKS_MAX: Final = 16
+"""How often an object is looked for, while others go on moving it."""
 
-# Content up to this size is held in memory and compressed; longer content is streamed and kept
-# raw, so that a range of it can be read without the rest.
-WHOLE_BYTES_MAX: Final = 1024 * 1024
-_COMPRESS_FROM_BYTES: Final = 128
-_RATIO_MIN: Final = 1.05
-_STREAM_BYTES: Final = 1024 * 1024
-
-_compressor: Final = zstandard.ZstdCompressor(level=3)
+_KINDS: Final = {Entry.BLOB: Kind.BLOB, Entry.CHUNKS: Kind.BLOB, Entry.RECORD: Kind.RECORD}
 
 
 @dataclass(frozen=True, slots=True)
-class Header:
-    """The first sixteen bytes of a loose object."""
+class Content:
+    """An object's kind and the size of its content."""
 
     kind: Kind
-    codec: int
     size: int
 
 
-class LooseObjects:
-    """The loose objects under one folder."""
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """What a transaction has found stored: the packs and the loose objects' folders."""
+
+    packs: set[str] = field(default_factory=set)
+    folders: set[Path] = field(default_factory=set)
+
+
+class Objects:
+    """All objects of one store."""
 
     def __init__(self, folder: Path, temporary_folder: Path) -> None:
-        self._folder = folder
-        self._prefix = f"{folder}{os.sep}"
-        self._temporary = temporary_folder
+        self.loose = LooseObjects(folder, temporary_folder)
+        self.packs = Packs(folder / "pack", temporary_folder)
 
-    def path(self, object_id: ObjectId) -> Path:
-        """Return where an object is, or would be."""
-        name = str(object_id)
-        return Path(f"{self._prefix}{name[:2]}{os.sep}{name[2:]}")
+    def close(self) -> None:
+        """Let go of all files; they are opened again when asked for."""
+        self.packs.close()
+
+    def has(self, object_id: ObjectId) -> bool:
+        """Tell whether something is stored under the id; does not verify it."""
+        try:
+            self.kind(object_id)
+        except (ObjectMissing, ObjectCorrupt) as error:
+            return isinstance(error, ObjectCorrupt)
+        return True
+
+    def has_entry(self, digest: bytes) -> bool:
+        """Tell whether the packs that are known have the id; asks the indexes alone."""
+        return self.packs.has(digest)
 
     def kind(self, object_id: ObjectId) -> Kind:
         """Return an object's kind from its header.
 
         Raises: ObjectMissing, ObjectCorrupt.
         """
-        with _readable(object_id), self.path(object_id).open("rb") as handle:
-            return _read_header(handle, object_id).kind
-
-    def has(self, object_id: ObjectId) -> bool:
-        """Tell whether something is stored under the id; does not verify it."""
-        return self.path(object_id).exists()
+        kind = _KINDS.get(self.entry(object_id))
+        if kind is None:
+            raise ObjectMissing(str(object_id))  # a part of a list, and no object by itself
+        return kind
 
     def load(self, object_id: ObjectId, kind: Kind | None = None) -> tuple[Kind, bytes]:
         """Return an object's kind and its whole content, verified.
 
         Raises: ObjectMissing, ObjectCorrupt (another kind than the one asked for is corrupt too).
         """
-        with _readable(object_id), self.path(object_id).open("rb") as handle:
-            header = _read_header(handle, object_id)
-            if kind is not None and header.kind is not kind:
-                raise ObjectCorrupt(str(object_id), f"a {header.kind.name.lower()} by its header")
-            content = _decompress(handle.read(), header, object_id)
-        if id_of(header.kind, content) != object_id:
-            raise ObjectCorrupt(str(object_id), "its content does not hash to its id")
-        return header.kind, content
 
-    def open_content(self, object_id: ObjectId, kind: Kind) -> BinaryIO:
-        """Open an object's content as a seekable file, verified by one pass over it.
+        def packed(place: Place) -> tuple[Kind, bytes]:
+            entry, content = self._packed(place, object_id.digest)
+            if entry is Entry.CHUNKS:
+                return Kind.BLOB, self._joined(object_id, content)
+            return _kind(entry), bytes(content)
+
+        found, content = self._search(object_id, packed, lambda: self.loose.load(object_id))
+        return _of_kind(object_id, found, kind), content
+
+    def load_record(self, object_id: ObjectId) -> Record:
+        """Return a record, verified.
 
         Raises: ObjectMissing, ObjectCorrupt.
         """
-        with _readable(object_id):
-            handle = self.path(object_id).open("rb")
-            try:
-                header = _read_header(handle, object_id)
-                if header.codec == CODEC_RAW and header.kind is kind:
-                    _verify_stream(handle, header, object_id)
-                    handle.seek(HEADER.size)
-                    return io.BufferedReader(_Content(handle, HEADER.size, header.size))
-            except BaseException:
-                handle.close()
-                raise
-            handle.close()
-        content = self.load(object_id, kind)[1]
-        return io.BufferedReader(_Content(io.BytesIO(content), 0, len(content)))
+        content = self.load(object_id, Kind.RECORD)[1]
+        try:
+            return decode_record(content)
+        except NotCanonical as error:
+            raise ObjectCorrupt(str(object_id), error.reason) from None
 
-    def verify(self, object_id: ObjectId) -> Header:
+    def open_content(self, object_id: ObjectId, kind: Kind) -> BinaryIO:
+        """Open an object's content as a seekable file; a range reads its chunks only.
+
+        Each chunk is verified when it is read, a content that is no list of chunks by one pass.
+        Raises: ObjectMissing, ObjectCorrupt.
+        """
+
+        def packed(place: Place) -> tuple[Kind, BinaryIO]:
+            entry, content = self._packed(place, object_id.digest)
+            if entry is Entry.CHUNKS:
+                return Kind.BLOB, blob_file.open_chunks(content, self.part_loader(), str(object_id))
+            return _kind(entry), blob_file.open_bytes(bytes(content))
+
+        found, handle = self._search(object_id, packed, lambda: self.loose.open_content(object_id))
+        if found is not kind:
+            handle.close()
+        _of_kind(object_id, found, kind)
+        return handle
+
+    def verify(self, object_id: ObjectId) -> Content:
         """Read an object through and hash it, in bounded memory.
 
         Raises: ObjectMissing, ObjectCorrupt.
         """
-        with _readable(object_id), self.path(object_id).open("rb") as handle:
-            header = _read_header(handle, object_id)
-            if header.codec == CODEC_RAW:
-                _verify_stream(handle, header, object_id)
-                return header
-        self.load(object_id)
-        return header
 
-    def stage(self, kind: Kind, content: bytes) -> Path:
-        """Write an object to a synced temporary file; ``publish`` gives it its name."""
-        stored, codec = _compress(content)
-        header = HEADER.pack(MAGIC, kind, codec, 0, len(content))
-        with disk.refusals(self._folder):
-            handle, temporary = disk.open_temporary(self._temporary)
-            try:
-                with handle:
-                    disk.write_synced(handle, header + stored)
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise
-        return temporary
+        def packed(place: Place) -> Content:
+            entry, content = self._packed(place, object_id.digest)
+            if entry is Entry.CHUNKS:
+                return Content(Kind.BLOB, self._hash_chunks(object_id, content))
+            return Content(_kind(entry), len(content))
 
-    def stage_stream(self, source: BinaryIO) -> tuple[Link, Path]:
-        """Hash and write a blob to a synced temporary file in bounded memory."""
-        digest = hasher(Kind.BLOB)
-        size = 0
-        with disk.refusals(self._folder):
-            handle, temporary = disk.open_temporary(self._temporary)
-            try:
-                with handle:
-                    handle.write(bytes(HEADER.size))
-                    while chunk := source.read(_STREAM_BYTES):
-                        digest.update(chunk)
-                        handle.write(chunk)
-                        size += len(chunk)
-                    handle.seek(0)
-                    header = HEADER.pack(MAGIC, Kind.BLOB, CODEC_RAW, 0, size)
-                    disk.write_synced(handle, header)
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise
-        return Link(digest.digest(), Kind.BLOB), temporary
+        def loose() -> Content:
+            header = self.loose.verify(object_id)
+            return Content(header.kind, header.size)
 
-    def publish(
-        self, staged: Iterable[tuple[ObjectId, Path]], kept: Iterable[ObjectId] = ()
-    ) -> None:
-        """Give staged objects their names, and make these names and the kept ones durable.
-
-        A kept object may have got its name from another process a moment ago, unsynced as yet.
-        """
-        folders = {self._folder, *(self.path(object_id).parent for object_id in kept)}
-        with disk.refusals(self._folder):
-            for object_id, temporary in staged:
-                target = self.path(object_id)
-                disk.make_folder(target.parent)
-                disk.publish(temporary, target)
-                folders.add(target.parent)
-            for folder in sorted(folders):
-                disk.sync_folder(folder)
-
-    def keep(self, object_id: ObjectId) -> bool:
-        """Tell whether a sound copy is stored already, and freshen its time.
-
-        A collector judges by age, so a put of what exists must look like a new put. A damaged copy
-        counts as absent: the put then heals it.
-        """
-        with disk.refusals(self._folder):
-            if not disk.freshen(self.path(object_id)):
-                return False
-        try:
-            self.verify(object_id)
-        except (ObjectCorrupt, ObjectMissing):
-            return False
-        return True
-
-    def listing(self) -> Iterator[ObjectId]:
-        """List the ids of all loose objects, in order. Files with other names are no objects."""
-        for folder in sorted(self._folder.glob("[0-9a-f][0-9a-f]")):
-            for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-                name = folder.name + path.name
-                if len(name) == 64 and not set(name) - set("0123456789abcdef"):
-                    yield ObjectId.from_hex(name)
+        return self._search(object_id, packed, loose)
 
     def content_size(self, object_id: ObjectId) -> int:
-        """Return the size of an object's content, as its header states it.
+        """Return the size of an object's content, as it is stated.
 
         Raises: ObjectMissing, ObjectCorrupt.
         """
-        with _readable(object_id), self.path(object_id).open("rb") as handle:
-            return _read_header(handle, object_id).size
 
-    def stored_size(self, object_id: ObjectId) -> int:
-        """Return the bytes that an object takes on disk."""
-        return self.path(object_id).stat().st_size
+        def packed(place: Place) -> int:
+            header = self.packs.header(place, object_id.digest)
+            if header.entry is not Entry.CHUNKS:
+                return header.content_bytes
+            return sum(size for _, size in self.rows_of(place, object_id.digest)[1])
 
+        return self._search(object_id, packed, lambda: self.loose.header(object_id).size)
 
-class _Content(io.RawIOBase):
-    """The content of an object: a file from some byte on, for reading only."""
+    def entry(self, object_id: ObjectId) -> Entry:
+        """Return how an object is kept, from its header: a blob may be a list of chunks.
 
-    def __init__(self, handle: BinaryIO, start: int, size: int) -> None:
-        self._handle = handle
-        self._start = start
-        self._size = size
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        start = (0, self.tell(), self._size)[whence]
-        if start + offset < 0:
-            raise ValueError(f"cannot seek to {start + offset}")
-        return self._handle.seek(self._start + start + offset) - self._start
-
-    def tell(self) -> int:
-        return self._handle.tell() - self._start
-
-    def readinto(self, buffer: Any) -> int:
-        return self._handle.readinto(buffer)  # type: ignore[attr-defined, no-any-return]
-
-    def close(self) -> None:
-        if not self.closed:
-            self._handle.close()
-        super().close()
-
-
-@contextlib.contextmanager
-def _readable(object_id: ObjectId) -> Iterator[None]:
-    """Translate the system's refusals to read, once."""
-    try:
-        yield
-    except FileNotFoundError:
-        raise ObjectMissing(str(object_id)) from None
-    except OSError as error:
-        disk.refuse_to_guess(error, Path(str(object_id)))
-        raise ObjectCorrupt(str(object_id), error.strerror or "unreadable") from error
-
-
-def _read_header(handle: BinaryIO, object_id: ObjectId) -> Header:
-    head = handle.read(HEADER.size)
-    if len(head) < HEADER.size:
-        raise ObjectCorrupt(str(object_id), "its header is cut off")
-    magic, kind, codec, zero, size = HEADER.unpack(head)
-    if magic != MAGIC or zero != 0 or kind not in (Kind.BLOB, Kind.RECORD):
-        raise ObjectCorrupt(str(object_id), "its header is not one")
-    if codec not in (CODEC_RAW, CODEC_ZSTD):
-        raise ObjectCorrupt(str(object_id), f"codec {codec} is unknown")
-    # The size is a claim: it is held against the file's before anything is allocated for it.
-    stored = os.fstat(handle.fileno()).st_size - HEADER.size
-    if codec == CODEC_RAW and stored != size:
-        raise ObjectCorrupt(str(object_id), f"{stored} bytes of {size}")
-    if codec == CODEC_ZSTD and max(stored, size) > WHOLE_BYTES_MAX:
-        raise ObjectCorrupt(str(object_id), f"claims {size} bytes in {stored} compressed ones")
-    return Header(Kind(kind), codec, size)
-
-
-def _verify_stream(handle: BinaryIO, header: Header, object_id: ObjectId) -> None:
-    digest = hasher(header.kind)
-    while chunk := handle.read(_STREAM_BYTES):
-        digest.update(chunk)
-    if digest.digest() != object_id.digest:
-        raise ObjectCorrupt(str(object_id), "its content does not hash to its id")
-
-
-def _compress(content: bytes) -> tuple[bytes, int]:
-    if _COMPRESS_FROM_BYTES <= len(content) <= WHOLE_BYTES_MAX:
-        frame = _compressor.compress(content)
-        if len(frame) * _RATIO_MIN < len(content):
-            return frame + _CRC.pack(zlib.crc32(frame)), CODEC_ZSTD
-    return content, CODEC_RAW
-
-
-def _decompress(stored: bytes, header: Header, object_id: ObjectId) -> bytes:
-    if header.codec == CODEC_RAW:
-        return stored
-    frame, crc = stored[: -_CRC.size], stored[-_CRC.size :]
-    # A frame has bits that no decoder looks at: without its own sum a flip there would go unseen.
-    if crc != _CRC.pack(zlib.crc32(frame)):
-        raise ObjectCorrupt(str(object_id), "its compressed bytes do not add up")
-    try:
-        # Before the decoder allocates: the frame may ask for the size of the header, and no more.
-        if zstandard.get_frame_parameters(frame).content_size != header.size:
-            raise ObjectCorrupt(str(object_id), "its two sizes differ")
-        return zstandard.ZstdDecompressor().decompress(
-            frame, max_output_size=header.size, allow_extra_data=False
+        Raises: ObjectMissing, ObjectCorrupt.
+        """
+        return self._search(
+            object_id,
+            lambda place: self.packs.header(place, object_id.digest).entry,
+            lambda: Entry(self.loose.header(object_id).kind),
         )
-    except zstandard.ZstdError as error:
-        raise ObjectCorrupt(str(object_id), "it does not decompress") from error
+
+    def rows_of(self, place: Place, digest: bytes) -> tuple[int, list[chunks.Row]]:
+        """Return the height and the rows of a chunk list at a place.
+
+        Raises: Damaged; OSError.
+        """
+        return chunks.decode_list(memoryview(self._packed(place, digest)[1]))
+
+    def part_loader(self) -> blob_file.Load:
+        """Return a ``load_part`` for parts that stand near each other, as those of a blob do."""
+        windows: dict[str, PackWindow] = {}
+
+        def load(digest: bytes, entry: Entry) -> codec.Stored:
+            for place in self.packs.places(digest):
+                try:
+                    window = windows.get(place.pack)
+                    if window is None:
+                        window = windows[place.pack] = PackWindow(self.packs.pack(place.pack))
+                    header, _, stored = window.entry(place.offset)
+                    if header.digest == digest and header.entry is entry:
+                        return pack_file.decode_content(header, stored)
+                except (Damaged, OSError):
+                    break
+            return self.load_part(digest, entry)
+
+        return load
+
+    def load_part(self, digest: bytes, entry: Entry) -> codec.Stored:
+        """Return a chunk, or the bytes of a list of chunks, verified.
+
+        Raises: ObjectMissing, ObjectCorrupt.
+        """
+
+        def packed(place: Place) -> codec.Stored:
+            found, content = self._packed(place, digest)
+            if found is not entry:
+                raise Damaged(f"a part of another kind ({found.name.lower()})")
+            return content
+
+        object_id = ObjectId(digest)
+        if entry is not Entry.BLOB:
+            return self._search(object_id, packed, lambda: _missing(object_id))
+        return self._search(object_id, packed, lambda: self.loose.load(object_id)[1])
+
+    def keep(self, object_id: ObjectId, touched: Touched) -> bool:
+        """Tell whether a sound copy is stored already, and freshen its time.
+
+        A damaged copy counts as absent: the put then heals it. The chunks of a long blob are not
+        looked into: a repair sets the damaged ones aside, and then a put brings them back.
+        """
+        if not self.freshen(object_id, touched):
+            return False
+        try:
+            for place in self.packs.places(object_id.digest):
+                self._packed(place, object_id.digest)
+                return True
+            self.loose.verify(object_id)
+        except OSError as error:
+            disk.refuse_to_guess(error, self.packs.folder)
+            return False
+        except (Damaged, ObjectCorrupt, ObjectMissing):
+            return False
+        return True
+
+    def freshen(self, object_id: ObjectId, touched: Touched) -> bool:
+        """Set the time of an object to now; False if none is known.
+
+        A collector judges by age, so a put of what exists must look like a new put.
+        """
+        for place in self.packs.places(object_id.digest):
+            if place.pack not in touched.packs:
+                with disk.refusals(self.packs.folder):
+                    if not self.packs.freshen(place.pack):
+                        self.packs.refresh()  # merged or collected: it may be in another now
+                        return self.freshen(object_id, touched)
+                touched.packs.add(place.pack)
+            return True
+        if not self.loose.has(object_id) or not self.loose.freshen(object_id):
+            return False
+        touched.folders.add(self.loose.path(object_id).parent)
+        return True
+
+    def sync_names(self, touched: Touched) -> None:
+        """Make durable what another process may have named a moment ago, and not synced as yet."""
+        if touched.packs:
+            with disk.refusals(self.packs.folder):
+                disk.sync_folder(self.packs.folder)
+        if touched.folders:
+            self.loose.sync_names(sorted(touched.folders))
+
+    def listing(self) -> Iterator[ObjectId]:
+        """List the ids of all objects, each once: those in packs, chunks too, then the loose."""
+        self.packs.refresh()
+        seen: set[bytes] = set()
+        for digest in self.packs.digests():
+            if digest not in seen:
+                seen.add(digest)
+                yield ObjectId(digest)
+        for object_id in self.loose.listing():
+            if object_id.digest not in seen:
+                yield object_id
+
+    def stored_bytes(self) -> int:
+        """Return what all objects take on disk, indexes left out."""
+        packed = sum(self.packs.pack(name).size for name in self.packs.names())
+        return packed + sum(self.loose.status(each).st_size for each in self.loose.listing())
+
+    def _packed(self, place: Place, digest: bytes) -> tuple[Entry, codec.Stored]:
+        """Return the content of an entry, verified; of a chunk list, what its check vouches for.
+
+        Raises: Damaged; OSError.
+        """
+        header, head, stored = self.packs.entry(place, digest)
+        if header.entry is Entry.CHUNKS and not pack_file.is_checked(head, stored):
+            raise Damaged("its stored bytes do not add up")
+        return header.entry, pack_file.decode_content(header, stored)
+
+    def _joined(self, object_id: ObjectId, content: codec.Stored) -> bytes:
+        parts = list(blob_file.chunk_contents(content, self.part_loader()))
+        joined = b"".join(parts)
+        digest = hasher(Kind.BLOB).update(joined).digest()
+        if digest != object_id.digest:
+            raise Damaged("its content does not hash to its id")
+        return joined
+
+    def _hash_chunks(self, object_id: ObjectId, content: codec.Stored) -> int:
+        digest, size = hasher(Kind.BLOB), 0
+        for part in blob_file.chunk_contents(content, self.part_loader()):
+            digest.update(part)
+            size += len(part)
+        if digest.digest() != object_id.digest:
+            raise Damaged("its content does not hash to its id")
+        return size
+
+    def _search(
+        self, object_id: ObjectId, packed: Callable[[Place], T], loose: Callable[[], T]
+    ) -> T:
+        """Return the first sound copy; look again before saying that there is none."""
+        reason: str | None = None
+        is_verified = False
+        for _ in range(_LOOKS_MAX):
+            for place in self.packs.places(object_id.digest):
+                try:
+                    return packed(place)
+                except (Damaged, ObjectMissing, ObjectCorrupt) as error:
+                    reason = blob_file.part_reason(error)
+                except FileNotFoundError:
+                    continue  # merged or collected since the folder was listed
+                except OSError as error:
+                    disk.refuse_to_guess(error, self.packs.path(place.pack))
+                    reason = error.strerror or "unreadable"
+            try:
+                return loose()
+            except ObjectCorrupt as error:
+                reason = error.reason
+            except ObjectMissing:
+                pass
+            if self.packs.refresh():
+                continue  # a merge or a collection has moved it meanwhile, perhaps again
+            if is_verified:
+                break
+            self.packs.verify_indexes()
+            is_verified = True
+        if reason is not None:
+            raise ObjectCorrupt(str(object_id), reason)
+        raise ObjectMissing(str(object_id))
+
+
+def _kind(entry: Entry) -> Kind:
+    kind = _KINDS.get(entry)
+    if kind is None:
+        raise Damaged("a part of a list of chunks, and no object")
+    return kind
+
+
+def _of_kind(object_id: ObjectId, found: Kind, wanted: Kind | None) -> Kind:
+    if wanted is not None and found is not wanted:
+        raise ObjectCorrupt(str(object_id), f"a {found.name.lower()} by its header")
+    return found
+
+
+def _missing(object_id: ObjectId) -> codec.Stored:
+    raise ObjectMissing(str(object_id))

@@ -77,6 +77,22 @@ def compile_where(text: str, now_ns: int) -> Sql:
     return _Parser(text, now_ns).parse()
 
 
+def compile_question(
+    where: str, conditions: Mapping[str, Any], since_ns: int | None, now_ns: int
+) -> Sql:
+    """Compile all that is asked of runs: a filter, columns that are equal, an earliest time.
+
+    Units:  nanoseconds since 1970 UTC.
+    Raises: BadExpression.
+    """
+    parts = [compile_equal(name, value) for name, value in conditions.items()]
+    if where.strip():
+        parts.append(compile_where(where, now_ns))
+    if since_ns is not None:
+        parts.append(Sql("r.created_at_ns >= ?", (since_ns,)))
+    return joined_and(parts)
+
+
 def compile_equal(column: str, value: Value | ObjectId) -> Sql:
     """Compare a column of the runs with a value, None with none."""
     assert column in _EXACT, f"{column} is no column to compare"

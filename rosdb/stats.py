@@ -6,7 +6,7 @@ stored for itself; *content* is each object once; *stored* is what the disk hold
 
 from dataclasses import dataclass
 
-from rosdb.object_store import LooseObjects
+from rosdb.object_store import Objects
 from rosdb.objects import Kind, Link, ObjectId, decode_record
 
 
@@ -32,7 +32,7 @@ class Stats:
         return self.content_bytes / self.stored_bytes if self.stored_bytes else None
 
 
-def measure(objects: LooseObjects, runs: list[Link], datasets: list[Link]) -> Stats:
+def measure(objects: Objects, runs: list[Link], datasets: list[Link]) -> Stats:
     """Measure a store, given what its runs and datasets lead to."""
     sizes: dict[ObjectId, int] = {}
     links: dict[ObjectId, tuple[Link, ...]] = {}
@@ -56,12 +56,11 @@ def measure(objects: LooseObjects, runs: list[Link], datasets: list[Link]) -> St
                 look(link)
             logical += sizes[link]
             waiting.extend(links[link])
-    stored = [objects.stored_size(object_id) for object_id in objects.listing()]
     return Stats(
-        objects=len(stored),
+        objects=sum(1 for _ in objects.listing()),
         runs=len(runs),
         datasets=len(datasets),
         logical_bytes=logical,
         content_bytes=sum(sizes.values()),
-        stored_bytes=sum(stored),
+        stored_bytes=objects.stored_bytes(),
     )

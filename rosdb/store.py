@@ -5,35 +5,51 @@ Owns the folder's layout and the public verbs; each is a few lines over the room
 
 import contextlib
 import functools
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO
 
-from rosdb import check, disk, journal, query, refs, stats, tables, trees
+from rosdb import (
+    check,
+    disk,
+    journal,
+    layout,
+    merge,
+    query,
+    refs,
+    removal,
+    stats,
+    tables,
+    trees,
+    verify,
+)
+from rosdb.collect import GRACE_SECONDS, CollectionPlan
 from rosdb.errors import (
-    IdAmbiguous,
-    NotAStore,
-    NotCanonical,
+    BadSetting,
+    JournalDamaged,
     ObjectCorrupt,
     ObjectMissing,
-    RefMissing,
-    StoreExists,
-    UnsupportedFormat,
+    StoreError,
 )
 from rosdb.index import Index, RunRow
 from rosdb.journal import Move
-from rosdb.object_store import LooseObjects
-from rosdb.objects import Kind, Link, ObjectId, Record, decode_record
+from rosdb.leases import Leases
+from rosdb.object_store import Objects
+from rosdb.objects import Kind, Link, ObjectId, Record
+from rosdb.pack_batch import PackBatch
+from rosdb.ref_tail import RefTail
+from rosdb.repair import Repaired, repair
+from rosdb.resolve import resolve
+from rosdb.settings import Settings, read_settings
+from rosdb.stat_cache import StatCache
 from rosdb.transaction import Transaction
-
-FOLDER: Final = ".ros"
-FORMAT: Final = "research-os store 1\n"
-_CONFIG: Final = "# Settings of this store; see docs/format.md.\n"
 
 
 class Store:
     """A store of immutable objects and of refs that move over them."""
+
+    stat_cache: StatCache | None = None  # for `put_folder`: each file is read, in its own commit
 
     def __init__(
         self,
@@ -45,10 +61,10 @@ class Store:
         self.path = path
         self.who = disk.whoami() if who is None else who
         self._now_ns = now_ns
-        self._objects = LooseObjects(path / "objects", path / "tmp")
-        self._journal = journal.Journal(path / "journal")
-        # Without the store in it: it must not be kept alive by an index that it keeps alive.
-        self._load = functools.partial(_load_record, self._objects)
+        self._objects = Objects(path / "objects", path / "tmp")
+        self._journal = journal.Journal(path / "journal", lambda: self.settings.durability)
+        self._leases = Leases(path)
+        self._writers = removal.Writers(path, self._objects)
         self._index: Index | None = None
 
     @classmethod
@@ -57,21 +73,7 @@ class Store:
 
         Raises: StoreExists, StoreUnwritable.
         """
-        path = Path(path).absolute()
-        if (path / "format").exists():
-            raise StoreExists(str(path))
-        with disk.refusals(path):
-            for folder in ("objects/pack", "tmp", "leases"):
-                disk.make_folder(path / folder)
-        with disk.exclusive_lock(path / "lock"):
-            if (path / "format").exists():
-                raise StoreExists(str(path))
-            if not (path / "journal").exists():
-                journal.create(path / "journal", path / "tmp")
-            disk.replace_file(path / ".gitignore", b"*\n", path / "tmp")
-            disk.replace_file(path / "config.toml", _CONFIG.encode(), path / "tmp")
-            # The format is written last: a folder that has it is a whole store.
-            disk.replace_file(path / "format", FORMAT.encode(), path / "tmp")
+        layout.create(Path(path).absolute())
         return cls.open(path)
 
     @classmethod
@@ -86,45 +88,84 @@ class Store:
 
         Raises: NotAStore, UnsupportedFormat.
         """
-        path = Path(path).absolute()
-        if (path / FOLDER / "format").exists():
-            path = path / FOLDER
-        try:
-            found = (path / "format").read_text(encoding="utf-8", errors="replace")
-        except (FileNotFoundError, NotADirectoryError):
-            raise NotAStore(str(path)) from None
-        except OSError as error:
-            raise UnsupportedFormat(str(path), error.strerror or "unreadable") from error
-        if found != FORMAT:
-            raise UnsupportedFormat(str(path), repr(found.strip()[:40]))
-        return cls(path, who=who, now_ns=now_ns)
+        return cls(layout.find(Path(path).absolute()), who=who, now_ns=now_ns)
 
     def close(self) -> None:
-        """Let go of the index; a closed store opens it again when asked."""
+        """Let go of all files; a closed store opens them again when asked."""
+        self._journal.close()
+        self._objects.close()
         if self._index is not None:
             self._index.close()
             self._index = None
 
+    @functools.cached_property
+    def settings(self) -> Settings:
+        """What ``config.toml`` says, as it was when it was first asked for.
+
+        Raises: BadSetting.
+        """
+        return read_settings(self.path / "config.toml")
+
     @contextlib.contextmanager
-    def transaction(self, why: str = "") -> Iterator[Transaction]:
+    def transaction(self, why: str = "", *, reads_all: bool = False) -> Iterator[Transaction]:
         """Land objects and ref moves together at the end of the block, or not at all.
 
+        ``reads_all`` reads every file, where one that looks unchanged would be known from before.
         Raises: RefMoved if another writer moved one of the refs first.
         """
-        transaction = Transaction(
+        is_synced = self.settings.durability != "none"
+        with self._writers.writing():
+            layout.upgrade(self.path)
+            self._opened()
+            transaction = Transaction(
+                self._objects,
+                self._journal,
+                self._ref_tail,
+                PackBatch(self._objects, self.path / "tmp", is_synced=is_synced),
+                None if reads_all else StatCache(self.path / "stat.db"),
+                lock=lambda: disk.exclusive_lock(self.path / "lock"),
+                now_ns=self._now_ns,
+                who=self.who,
+                why=why,
+            )
+            try:
+                yield transaction
+                transaction.commit()
+            finally:
+                transaction.abandon()
+        # What is committed is committed: no trouble with a merge may say otherwise.
+        with contextlib.suppress(StoreError):
+            self.merge_packs()
+
+    def writing(self) -> AbstractContextManager[None]:
+        """Keep all that is stored while several transactions build on each other.
+
+        Raises: StoreLocked, StoreUnwritable.
+        """
+        return self._writers.writing()
+
+    def merge_packs(self) -> bool:
+        """Merge packs and indexes where there are too many; tell whether any were."""
+        return merge.merge(self._objects.packs, self.path / "tmp", self.path / "merge.lock")
+
+    def plan_collection(self, *, grace_seconds: float = GRACE_SECONDS) -> CollectionPlan:
+        """Plan the removal of what no ref reaches; ``execute`` carries it out.
+
+        What was put within the grace stays: it may be on its way under a ref. With none, an object
+        that was put outside of a transaction with a move can go at once.
+
+        Units:  grace_seconds in seconds.
+        Raises: CollectionRefused if something that is reached cannot be read, JournalDamaged.
+        """
+        removal.finish(self.path, self._objects)
+        older_than_ns = disk.now_ns() - round(grace_seconds * 1e9) if grace_seconds > 0 else None
+        return CollectionPlan(
+            self.path,
             self._objects,
             self._journal,
-            self._caught_up(),
-            lock=lambda: disk.exclusive_lock(self.path / "lock"),
-            now_ns=self._now_ns,
-            who=self.who,
-            why=why,
+            lambda: StatCache(self.path / "stat.db").clear(),
+            older_than_ns,
         )
-        try:
-            yield transaction
-            transaction.commit()
-        finally:
-            transaction.abandon()
 
     def put_blob(self, data: bytes | bytearray | memoryview) -> Link:
         """Put bytes; the id is what ``b3sum`` prints for them."""
@@ -158,9 +199,8 @@ class Store:
             return tx.put_tree(tree)
 
     def put_table(self, columns: Mapping[str, Any], units: Mapping[str, str] | None = None) -> Link:
-        """Put a table of 1-d numpy arrays, or masked ones, of equal length.
+        """Put a table of 1-d numpy arrays, or masked ones, each (rows,).
 
-        Shapes: each column (rows,).
         Raises: BadTable if they make no table.
         """
         with self.transaction() as tx:
@@ -186,28 +226,16 @@ class Store:
         """
         if object_id.kind is Kind.RECORD:
             return list(self.get_record(object_id).links.values())
-        header = self._objects.verify(object_id)
-        if header.kind is not object_id.kind:
-            raise ObjectCorrupt(str(object_id), f"a {header.kind.name.lower()} by its header")
+        found = self._objects.verify(object_id)
+        if found.kind is not object_id.kind:
+            raise ObjectCorrupt(str(object_id), f"a {found.kind.name.lower()} by its header")
         return []
 
     def verify_closure(
         self, starts: Iterable[ObjectId]
     ) -> tuple[int, dict[ObjectId, ObjectMissing | ObjectCorrupt]]:
         """Re-hash all that these objects reach: how many they are, and what is wrong with them."""
-        waiting = [self.typed(start) for start in starts]
-        seen: set[ObjectId] = set()
-        damaged: dict[ObjectId, ObjectMissing | ObjectCorrupt] = {}
-        while waiting:
-            link = waiting.pop()
-            if link in seen:
-                continue
-            seen.add(link)
-            try:
-                waiting += self.verify(link)
-            except (ObjectMissing, ObjectCorrupt) as error:
-                damaged[link] = error
-        return len(seen), damaged
+        return verify.verify_closure(self.verify, [self.typed(start) for start in starts])
 
     def get_blob(self, object_id: ObjectId) -> bytes:
         """Return a blob, verified.
@@ -228,7 +256,7 @@ class Store:
 
         Raises: ObjectMissing, ObjectCorrupt.
         """
-        return _load_record(self._objects, object_id)
+        return self._objects.load_record(object_id)
 
     def get_tree(self, object_id: ObjectId) -> dict[str, trees.Entry]:
         """Return a tree, verified.
@@ -271,22 +299,7 @@ class Store:
 
         Raises: RefMissing, IdAmbiguous.
         """
-        index = self._caught_up()
-        wanted = refs.parse_revision(revision)
-        found: ObjectId | None = None
-        if isinstance(wanted, refs.Newest):
-            found = index.newest(wanted.experiment, wanted.back)
-        else:
-            # A name is exact, so it goes before a prefix; no name looks like one (check_run_name).
-            found = index.ref(refs.NAMES + wanted.name)
-            if found is None and wanted.prefix is not None:
-                matches = index.runs_with_prefix(wanted.prefix, limit=50)
-                if len(matches) > 1:
-                    raise IdAmbiguous(revision, [str(m) for m in matches])
-                found = matches[0] if matches else None
-        if found is None:
-            raise RefMissing(revision)
-        return found
+        return resolve(self._caught_up(), revision)
 
     def runs(
         self,
@@ -304,45 +317,24 @@ class Store:
         Units:  since_ns in nanoseconds since 1970 UTC.
         Raises: BadExpression.
         """
-        parts = [query.compile_equal(name, value) for name, value in (conditions or {}).items()]
-        if where.strip():
-            parts.append(query.compile_where(where, self._now_ns()))
-        if since_ns is not None:
-            parts.append(query.Sql("r.created_at_ns >= ?", (since_ns,)))
+        wanted = query.compile_question(where, conditions or {}, since_ns, self._now_ns())
         order = None if sort is None else query.compile_sort(sort)
-        yield from self._caught_up().runs(query.joined_and(parts), order, limit)
+        yield from self._caught_up().runs(wanted, order, limit)
 
-    @contextlib.contextmanager
-    def lease(self, run_id: ObjectId) -> Iterator[None]:
+    def lease(self, run_id: ObjectId) -> AbstractContextManager[None]:
         """Hold the kernel's word that a run's process lives; it ends with the process."""
-        path = self.path / "leases" / str(run_id)
-        disk.make_folder(path.parent)
-        with disk.exclusive_lock(path):
-            try:
-                yield
-            finally:
-                path.unlink(missing_ok=True)
+        return self._leases.hold(run_id)
 
-    @contextlib.contextmanager
-    def scratch(self, run_id: ObjectId) -> Iterator[Path]:
+    def scratch(self, run_id: ObjectId) -> AbstractContextManager[Path]:
         """Give a leased run a private folder, gone at the end of the block.
 
         What a dead process has left of its own is removed on the way.
         """
-        for left in (self.path / "tmp").glob("run-*"):
-            if not disk.is_locked(self.path / "leases" / left.name.removeprefix("run-")):
-                shutil.rmtree(left, ignore_errors=True)
-        folder = self.path / "tmp" / f"run-{run_id}"
-        with disk.refusals(folder):
-            folder.mkdir(parents=True)
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        return self._leases.scratch(run_id)
 
     def is_leased(self, run_id: ObjectId) -> bool:
         """Tell whether the process of a run lives."""
-        return disk.is_locked(self.path / "leases" / str(run_id))
+        return self._leases.is_held(run_id)
 
     def mark_run(self, run_id: ObjectId, status: str) -> None:
         """Note in the index, and there only, what a run turned out to be."""
@@ -358,28 +350,46 @@ class Store:
         datasets = [link for _, link in index.refs(refs.DATASETS)]
         return stats.measure(self._objects, runs, datasets)
 
-    def check(self, advance: Callable[[int], None] = lambda size: None) -> check.Report:
+    def check(
+        self, advance: Callable[[int], None] = lambda size: None, *, is_quick: bool = False
+    ) -> check.Report:
         """Re-hash every object, walk every link, verify the journal.
 
-        Nothing is changed but an index that says otherwise than the objects: it is rebuilt.
+        Quick: structure and checksums of what is stored, not the content. Nothing is changed but
+        what is derived: an index that differs is rebuilt.
         """
-        fresh = Index(None, self._journal, self._load)
-        report = check.check(self._objects, self._journal, self._caught_up, fresh, advance)
+        with contextlib.suppress(StoreError):  # on a disk that is only read it stays
+            removal.finish(self.path, self._objects)
+        fresh = Index(None, self._journal, self._objects.load_record)
+        report = check.check(
+            self._objects, self._journal, self._caught_up, fresh, advance, is_quick=is_quick
+        )
         fresh.close()
         if report.index_differs:
             self._caught_up().rebuild()
         return report
 
-    def _caught_up(self) -> Index:
+    def repair(self, advance: Callable[[int], None] = lambda size: None) -> Repaired:
+        """Restore what can be: indexes, a torn journal, good copies in place of bad ones.
+
+        Damaged files are set aside in the folder ``damaged``, never deleted.
+        Raises: StoreLocked, StoreUnwritable.
+        """
+        self._objects.close()
+        removal.finish(self.path, self._objects)
+        StatCache(self.path / "stat.db").clear()  # what it knows may be what was lost
+        repaired = repair(self.path, self._objects, self._journal, advance)
+        with contextlib.suppress(JournalDamaged, BadSetting):  # the check names them
+            self._caught_up().rebuild()
+        return repaired
+
+    def _opened(self) -> Index:
         if self._index is None:
-            self._index = Index(self.path / "index.db", self._journal, self._load)
-        self._index.catch_up()
+            self._index = Index(self.path / "index.db", self._journal, self._objects.load_record)
+            self._ref_tail = RefTail(self._journal, self._index)
         return self._index
 
-
-def _load_record(objects: LooseObjects, object_id: ObjectId) -> Record:
-    content = objects.load(object_id, Kind.RECORD)[1]
-    try:
-        return decode_record(content)
-    except NotCanonical as error:
-        raise ObjectCorrupt(str(object_id), error.reason) from None
+    def _caught_up(self) -> Index:
+        index = self._opened()
+        index.catch_up()
+        return index

@@ -1,28 +1,34 @@
 """Transactions: objects and ref moves that land together or not at all.
 
-Owns the order of writing (Law 5): objects are staged and synced, then named, then one journal
-entry makes them reachable. Until that entry nothing has happened; a failure before it leaves
-garbage at worst.
+Owns the order of writing (Law 5): objects go into a pack, the pack is synced and named, then one
+journal entry makes them reachable. Until that entry nothing has happened; a failure before it
+leaves garbage at worst.
 """
 
 from __future__ import annotations
 
+import io
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from rosdb import refs, tables, trees
+from rosdb.chunks import WHOLE_BYTES_MAX
 from rosdb.errors import BadTable, ObjectCorrupt, RefMoved
-from rosdb.index import Index
+from rosdb.ingest import put_stream
 from rosdb.journal import Journal
-from rosdb.object_store import WHOLE_BYTES_MAX, LooseObjects
+from rosdb.object_store import Objects
 from rosdb.objects import Kind, Link, ObjectId, Record, encode_record, id_of
+from rosdb.pack_batch import PackBatch
+from rosdb.ref_tail import RefTail
+from rosdb.stat_cache import StatCache
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-# Objects beyond this are staged before the commit: memory is bounded, and garbage is harmless.
-_PENDING_BYTES_MAX: Final = 64 * 1024 * 1024
+# Objects beyond this go to the pack before the commit: memory is bounded, and garbage is harmless.
+_PENDING_BYTES_MAX: Final = 16 * 1024 * 1024
 
 
 class Transaction:
@@ -30,9 +36,11 @@ class Transaction:
 
     def __init__(
         self,
-        objects: LooseObjects,
+        objects: Objects,
         journal: Journal,
-        index: Index,
+        ref_tail: RefTail,
+        batch: PackBatch,
+        stat_cache: StatCache | None,
         *,
         lock: Callable[[], AbstractContextManager[None]],
         now_ns: Callable[[], int],
@@ -41,7 +49,10 @@ class Transaction:
     ) -> None:
         self._objects = objects
         self._journal = journal
-        self._index = index
+        self._ref_tail = ref_tail
+        self._batch = batch
+        self.stat_cache = stat_cache
+        """What was seen of files outside; None if every file is to be read."""
         self._lock = lock
         self._now_ns = now_ns
         self._who = who
@@ -49,9 +60,6 @@ class Transaction:
         self._known: dict[ObjectId, Link] = {}
         self._pending: dict[Link, bytes] = {}
         self._pending_bytes = 0
-        self._staged: dict[Link, Path] = {}
-        self._new: set[Link] = set()
-        self._kept: set[Link] = set()
         self._moves: dict[str, tuple[ObjectId | None, Link | None]] = {}
         self.stored_bytes = 0
         """What the landed objects take on disk, those stored already left out."""
@@ -63,18 +71,17 @@ class Transaction:
 
     def put_file(self, path: Path | str) -> Link:
         """Put a file's content, streamed: memory does not grow with the file."""
-        with Path(path).open("rb") as source:
-            head = source.read(WHOLE_BYTES_MAX + 1)
-            if len(head) <= WHOLE_BYTES_MAX:
+        with open(path, "rb", buffering=0) as source:
+            size = min(os.fstat(source.fileno()).st_size, WHOLE_BYTES_MAX)
+            head = source.read(size + 1)
+            if len(head) <= size:
                 return self._put(Kind.BLOB, head)
             source.seek(0)
-            link, temporary = self._objects.stage_stream(source)
-        if link in self._pending or link in self._staged:
-            temporary.unlink()  # the first one keeps its place, ahead of what links to it
-        else:
-            self._staged[link] = temporary
-            self._known[link] = link
-        return link
+            return self._put_stream(source.readinto)
+
+    def has(self, object_id: ObjectId) -> bool:
+        """Tell whether something is stored under the id, or on its way; it is as if put anew."""
+        return object_id in self._known or self._batch.freshens(object_id)
 
     def put_record(
         self,
@@ -141,6 +148,8 @@ class Transaction:
         found = self._known.get(object_id)
         if found is None:
             found = Link(object_id.digest, self._objects.kind(object_id))
+            self._batch.freshens(found)  # and durable, before anything leads to it
+            self._known[found] = found
         if isinstance(object_id, Link) and object_id.kind is not found.kind:
             raise ObjectCorrupt(str(object_id), f"a {found.kind.name.lower()} by its header")
         return found
@@ -151,32 +160,41 @@ class Transaction:
         Raises: RefMoved if a ref is not where it was expected; then no ref has moved.
         """
         self._flush()
-        if not self._moves:
-            return
+        if self._moves:
+            self._move()
+        # What is committed is committed: the index is caught up by the next question, so that no
+        # trouble with it can fail a transaction that has landed.
+        if self.stat_cache is not None:
+            self.stat_cache.commit()
+
+    def _move(self) -> None:
         with self._lock():
-            end = self._index.catch_up()
+            end = self._ref_tail.catch_up()
             moves: list[tuple[str, Link | None, Link | None]] = []
             for name, (expected, new) in self._moves.items():
-                old = self._index.ref(name)
+                old = self._ref_tail.ref(name)
                 if old != expected:
                     raise RefMoved(name, _text(expected), _text(old))
                 moves.append((name, old, new))
-            self._journal.append(end, moves, at_ns=self._now_ns(), who=self._who, why=self._why)
-        # What is committed is committed: the index is caught up by the next question, so that no
-        # trouble with it can fail a transaction that has landed.
+            end = self._journal.append(
+                end, moves, at_ns=self._now_ns(), who=self._who, why=self._why
+            )
+            self._ref_tail.note(moves, end)
 
     def abandon(self) -> None:
-        """Drop everything, the moves as well: they may lead to what was staged."""
-        for temporary in self._staged.values():
-            temporary.unlink(missing_ok=True)
+        """Drop everything, the moves as well: they may lead to what was on its way."""
+        self._batch.abandon()
+        if self.stat_cache is not None:
+            self.stat_cache.close()
         self._known.clear()
         self._pending.clear()
-        self._staged.clear()
         self._moves.clear()
 
     def _put(self, kind: Kind, content: bytes) -> Link:
+        if kind is Kind.BLOB and len(content) > WHOLE_BYTES_MAX:
+            return self._put_stream(io.BytesIO(content).readinto)
         link = id_of(kind, content)
-        if link not in self._pending and link not in self._staged:
+        if link not in self._pending:
             self._pending[link] = content
             self._known[link] = link
             self._pending_bytes += len(content)
@@ -184,27 +202,25 @@ class Transaction:
                 self._stage()
         return link
 
+    def _put_stream(self, read_into: Callable[[memoryview], int]) -> Link:
+        self._stage()  # what is pending stands ahead of what links to it
+        digest, _ = put_stream(read_into, self._batch)
+        link = Link(digest, Kind.BLOB)
+        self._known[link] = link
+        return link
+
     def _stage(self) -> None:
-        for link, content in self._pending.items():
-            if self._objects.keep(link):
-                self._kept.add(link)
-            else:
-                self._staged[link] = self._objects.stage(link.kind, content)
-                self._new.add(link)
-        self._pending.clear()
+        self._batch.put(self._pending)
+        self._pending = {}
         self._pending_bytes = 0
 
     def _flush(self) -> None:
+        # One object that nothing moves to is a file of its own: a pack would be two.
+        if len(self._pending) == 1 and not self._moves and self._batch.is_empty:
+            self._batch.put_loose(*self._pending.popitem())
         self._stage()
-        # What was streamed has a temporary file before anybody could ask whether it is stored.
-        for link in [k for k in self._staged if k not in self._new and self._objects.keep(k)]:
-            self._staged.pop(link).unlink()
-            self._kept.add(link)
-        self.stored_bytes += sum(path.stat().st_size for path in self._staged.values())
-        if self._staged or self._kept:
-            self._objects.publish(self._staged.items(), self._kept)
-        self._staged.clear()
-        self._kept.clear()
+        self._batch.publish()
+        self.stored_bytes = self._batch.stored_bytes
 
 
 def _text(object_id: ObjectId | None) -> str | None:

@@ -9,11 +9,16 @@ import os
 import secrets
 import socket
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
 import hypothesis
 import pytest
+
+from rosdb import ObjectId, Store, pack_file
+from rosdb.objects import Kind
+from rosdb.pack_file import Entry, PackFile, PackWriter
 
 FIXED_SEED = 20_261_122
 PROFILE = os.environ.get("ROS_TEST_PROFILE", "fixed")
@@ -95,3 +100,130 @@ def _no_network() -> Iterator[None]:
         for question in ("getaddrinfo", "gethostbyname"):
             patch.setattr(socket, question, refuse)
         yield
+
+
+# --- What befalls objects -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """Where one copy of an object is: a part of a pack, or the whole of a loose file."""
+
+    path: Path
+    start: int
+    end: int
+
+    def read(self) -> bytes:
+        return self.path.read_bytes()[self.start : self.end]
+
+    def write(self, data: bytes) -> None:
+        """Write other bytes of the same length, in place: whoever has the file open sees them."""
+        assert len(data) == self.end - self.start
+        self.path.chmod(0o644)
+        with self.path.open("r+b") as handle:
+            handle.seek(self.start)
+            handle.write(data)
+
+    def flip(self, at: int, mask: int = 1) -> None:
+        """Flip bits of one byte."""
+        data = bytearray(self.read())
+        data[at] ^= mask
+        self.write(bytes(data))
+
+
+class Fate:
+    """What befalls the objects of a store, wherever they are kept.
+
+    It knows the files and not the store's way to them: a store that is open is closed first, so
+    that it looks anew.
+    """
+
+    @staticmethod
+    def packs(store: Store) -> list[PackFile]:
+        folder = store.path / "objects" / "pack"
+        return [PackFile(path) for path in sorted(folder.glob("pack-*.pack"))]
+
+    @staticmethod
+    def loose(store: Store) -> dict[ObjectId, Copy]:
+        return {
+            ObjectId.from_hex(path.parent.name + path.name): Copy(path, 0, path.stat().st_size)
+            for path in sorted((store.path / "objects").glob("??/*"))
+        }
+
+    def copies(self, store: Store) -> dict[ObjectId, list[Copy]]:
+        """List every copy of everything: objects, chunks and lists of chunks, by id."""
+        found: dict[ObjectId, list[Copy]] = {}
+        for pack in self.packs(store):
+            for offset, header in pack.scan():
+                if header is not None:
+                    copy = Copy(pack.path, offset, offset + header.end)
+                    found.setdefault(ObjectId(header.digest), []).append(copy)
+        for object_id, copy in self.loose(store).items():
+            found.setdefault(object_id, []).append(copy)
+        return dict(sorted(found.items()))
+
+    def lose(self, store: Store, *lost: ObjectId) -> None:
+        """Take objects away, as if they had never been there."""
+        store.close()
+        for object_id, copy in self.loose(store).items():
+            if object_id in lost:
+                copy.path.unlink()
+        for pack in self.packs(store):
+            kept = [(at, h) for at, h in pack.scan() if h and ObjectId(h.digest) not in lost]
+            writer = PackWriter(store.path / "tmp")
+            for offset, _ in kept:
+                _, head, stored = pack.entry(offset)
+                writer.append(head, stored)
+            pack.path.unlink()
+            if kept:
+                writer.publish(pack.path.parent, is_synced=False)
+            writer.abandon()
+        self.forget_indexes(store)
+
+    def damage(self, store: Store, object_id: ObjectId) -> None:
+        """Flip a bit in every copy of an object."""
+        for copy in self.copies(store)[object_id]:
+            copy.flip(-1)
+        store.close()
+
+    def loosen(self, store: Store) -> None:
+        """Keep all objects as loose files, as a store of version 1 has them."""
+        objects = store._objects
+        contents = {object_id: objects.load(object_id) for object_id in self.objects(store)}
+        store.close()
+        for pack in self.packs(store):
+            pack.path.unlink()
+        self.forget_indexes(store)
+        for object_id, (kind, content) in contents.items():
+            objects.loose.put(kind, object_id, content, is_synced=False)
+
+    def objects(self, store: Store) -> set[ObjectId]:
+        """List the objects: all but inner lists, and chunks that nothing else leads to."""
+        parts: set[ObjectId] = set()
+        found = set(self.loose(store))
+        linked = {ObjectId(link.digest) for _, link in store.refs()}
+        for pack in self.packs(store):
+            for offset, header in pack.scan():
+                assert header is not None
+                content = pack_file.decode_content(header, pack.entry(offset)[2])
+                if header.entry in (Entry.CHUNKS, Entry.INNER):
+                    rows = range(1, len(content), 40)
+                    parts |= {ObjectId(bytes(content[at : at + 32])) for at in rows}
+                if header.entry is not Entry.INNER:
+                    found.add(ObjectId(header.digest))
+        for object_id in found:
+            if store.typed(object_id).kind is Kind.RECORD:
+                links = store.get_record(object_id).links.values()
+                linked |= {ObjectId(link.digest) for link in links}
+        return found - (parts - linked)
+
+    @staticmethod
+    def forget_indexes(store: Store) -> None:
+        """Remove what is derived from the packs."""
+        for path in (store.path / "objects" / "pack").glob("*.idx"):
+            path.unlink()
+
+
+@pytest.fixture(scope="session")
+def fate() -> Fate:
+    return Fate()

@@ -74,17 +74,28 @@ FACADE = "research"
 
 # The floors of the store, lowest first. A room imports from its own floor and from those below.
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "disk"),
+    ("errors", "disk", "codec", "turnstile"),
+    ("spread",),
     ("canonical",),
-    ("objects",),
+    ("objects", "settings"),
     ("trees", "tables"),
+    ("pack_file", "pack_index"),
+    ("packs", "chunks"),
+    ("loose", "blob_file", "ingest"),
+    ("stat_cache",),
     ("folders",),
     ("object_store",),
+    ("removal", "merge", "reach"),
+    ("journal_frame",),
     ("journal",),
+    ("layout", "leases"),
     ("refs",),
     ("index_file",),
     ("index", "query"),
-    ("check", "stats", "transaction"),
+    ("ref_tail", "resolve"),
+    ("pack_batch", "verify_lists"),
+    ("verify",),
+    ("check", "stats", "transaction", "collect", "repair"),
     ("store",),
     ("__init__",),
 )
@@ -103,7 +114,15 @@ HIDDEN_IMPORTS: dict[tuple[str, str], str] = {
     ("research/context.py", "subprocess"): "10 ms, to ask git when a run is recorded",
     ("research/experiments/registry.py", "importlib.util"): "goes with importlib.metadata",
     ("research/datasets/snapshot.py", "research.datasets"): "numpy, which a look-up can spare",
+    ("rosdb/verify.py", "rosdb.spread"): "5 ms, for a check of the whole store only",
     ("rosdb/journal.py", "logging"): "5 ms, for a word that only a crash calls for",
+    ("rosdb/chunks.py", "logging"): "5 ms, for a word that only a poor installation calls for",
+    ("rosdb/chunks.py", "pyfastcdc"): "40 ms, for contents that are long",
+    ("rosdb/chunks.py", "warnings"): "goes with pyfastcdc, which warns where it is not compiled",
+    ("rosdb/ingest.py", "concurrent.futures"): "15 ms, for contents that are long",
+    ("rosdb/pack_batch.py", "concurrent.futures"): "15 ms, where a second core is worth them",
+    ("rosdb/verify.py", "concurrent.futures"): "15 ms, for a check of the whole store",
+    ("rosdb/settings.py", "tomllib"): "20 ms, where somebody has changed a setting",
     ("cli/app.py", "cli"): "a process runs one command, and loads that one only",
 }
 
@@ -145,6 +164,10 @@ WINDOWS: dict[str, tuple[frozenset[str], str]] = {
     "rosdb/disk.py": (
         frozenset({"the clock", "the user", "the machine"}),
         "a move of a ref says when and who",
+    ),
+    "rosdb/verify.py": (
+        frozenset({"the machine"}),
+        "a check uses all cores; what it finds does not depend on them",
     ),
     "research/experiments/child/": (
         EVERYTHING,

@@ -78,11 +78,13 @@ def add_snapshot(
     version: str | None = None,
     origin: str | None = None,
     schema: Any = None,
+    reads_all: bool = False,
 ) -> Added:
     """Snapshot a file or a folder; ``origin`` says where it came from.
 
     A folder with a ``manifest.json`` is checked against it first. Adding identical content again
-    changes nothing.
+    changes nothing. ``reads_all`` stores every file from its bytes, where one that looks unchanged
+    would be known from before.
 
     Raises: BadInput, NameTaken if the version holds other content, and DatasetError in all its
     kinds: then nothing is stored.
@@ -97,24 +99,23 @@ def add_snapshot(
     check_label("dataset version", version)
     fields = _fields(source, name, version, origin, schema)
     try:
-        return _store(context, source, fields)
+        return _store(context, source, fields, reads_all)
     except errors.RefMoved:
         # Somebody else added it in the meantime: now it is there, to be compared with.
-        return _store(context, source, fields)
+        return _store(context, source, fields, reads_all)
 
 
-def _store(context: Context, source: Source, fields: Mapping[str, Any]) -> Added:
+def _store(context: Context, source: Source, fields: Mapping[str, Any], reads_all: bool) -> Added:
     """Put a source's files and its record, unless the version is there already.
 
     Raises: NameTaken if it holds other content, RefMoved if another writer was faster.
     """
     store, label = context.store, f"{fields['name']}/{fields['version']}"
-    with store.transaction(f"data add {label}") as tx:
+    with store.transaction(f"data add {label}", reads_all=reads_all) as tx:
         links = {"files": put_files(tx, source.files)}
         source.check_unchanged()
         existing = store.ref(DATASETS + label)
         if existing is not None:
-            tx.abandon()
             snapshot = read_snapshot(store, existing)
             if snapshot.files != links["files"]:
                 raise NameTaken(

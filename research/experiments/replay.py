@@ -5,6 +5,7 @@ today there is only the interpreter with its distributions, and where those diff
 recorded ones the verdict says so. Law 1 in one line: the two outcome ids are equal, or it diverged.
 """
 
+import contextlib
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
@@ -43,13 +44,15 @@ def replay(context: Context, run_id: ObjectId, *, in_place: bool = False) -> Rep
     if original.outcome is None:
         reason = f"its status is {original.status}: there is no outcome to compare with"
         return _unreplayable(context, original, reason)
-    try:
-        check_closure(context, original)
-        with store.transaction("replay") as tx:
-            question = _today(context, tx, original, in_place)
-    except (errors.ObjectMissing, errors.ObjectCorrupt, errors.NotCanonical) as error:
-        return _unreplayable(context, original, str(error))
-    replayed_id = run.execute(context, question, replay_of=original)
+    with contextlib.ExitStack() as kept:
+        kept.enter_context(store.writing())  # until the replay's run leads to its recipe
+        try:
+            check_closure(context, original)
+            with store.transaction("replay") as tx:
+                question = _today(context, tx, original, in_place)
+        except (errors.ObjectMissing, errors.ObjectCorrupt, errors.NotCanonical) as error:
+            return _unreplayable(context, original, str(error))
+        replayed_id = run.execute(context, question, kept, replay_of=original)
     replayed = runs.read_run(store, replayed_id)
     # Law 1 decides, by the two ids; the comparison only finds out where.
     is_same = replayed.outcome_id == original.outcome_id

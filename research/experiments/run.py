@@ -58,20 +58,23 @@ def run(
     store = context.store
     if name is not None:
         check_run_name(name)
-    with store.transaction(f"recipe of {request.experiment_id}") as tx:
-        question = recipe.build(context, tx, request)
-        earlier = runs.find_completed(store, question.recipe)
+    with contextlib.ExitStack() as kept:
+        kept.enter_context(store.writing())  # until the run leads to its recipe
+        with store.transaction(f"recipe of {request.experiment_id}") as tx:
+            question = recipe.build(context, tx, request)
+            earlier = runs.find_completed(store, question.recipe)
+            if earlier is not None and not force:
+                tx.abandon()
         if earlier is not None and not force:
-            tx.abandon()
-    if earlier is not None and not force:
-        return Performed(manifest=_named(context, earlier, name), is_cached=True)
-    run_id = execute(
-        context,
-        question.recipe,
-        snapshot=question.snapshot,
-        metrics=question.spec.metrics,
-        name=name,
-    )
+            return Performed(manifest=_named(context, earlier, name), is_cached=True)
+        run_id = execute(
+            context,
+            question.recipe,
+            kept,
+            snapshot=question.snapshot,
+            metrics=question.spec.metrics,
+            name=name,
+        )
     manifest = runs.read_run(store, run_id, name)
     if manifest.error is not None:
         raise _failure(manifest)
@@ -82,6 +85,7 @@ def run(
 def execute(
     context: Context,
     recipe_id: Link,
+    kept: contextlib.ExitStack,
     *,
     snapshot: Snapshot | None = None,
     metrics: Sequence[str] = (),
@@ -89,6 +93,8 @@ def execute(
     name: str | None = None,
 ) -> Link:
     """Record a run of a stored recipe, execute it in a child, and record what came of it.
+
+    ``kept`` is what keeps the recipe in the store; it is closed once the run leads there.
 
     Raises: NameTaken; KeyboardInterrupt, after the run was recorded as failed.
     """
@@ -101,6 +107,7 @@ def execute(
             stack.enter_context(store.lease(run_id))
             if name is not None:
                 tx.move_ref(runs.name_ref(name), run_id, expected=before)
+        kept.close()
         _perform(context, run_id, store.get_record(recipe_id))
     return run_id
 

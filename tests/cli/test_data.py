@@ -6,6 +6,8 @@ import os
 
 import pytest
 
+from rosdb import ObjectId, Store
+
 BARS = "date,open,high,low,close,volume\n2020-01-01,1,3,1,2,10\n2020-01-02,2,4,2,3,10\n"
 
 
@@ -129,11 +131,10 @@ def test_a_schema_says_that_bars_are_none(ros):
     )
 
 
-def test_damage_is_found_and_named(ros, folder):
+def test_damage_is_found_and_named(ros, fate, folder):
     ros.ok("data", "add", folder, "--name", "mine")
     target = ros.json("data", "show", "mine")["listing"]["bars.csv"]["id"]
-    path = ros.folder / ".ros" / "objects" / target[:2] / target[2:]
-    path.unlink()
+    fate.lose(Store.open(ros.folder), ObjectId.from_hex(target))
 
     done = ros.inside("data", "verify", "mine")
 

@@ -5,6 +5,8 @@ import re
 
 import pytest
 
+from rosdb import ObjectId, Store
+
 WHOLE = re.compile(r"[0-9a-f]{64}")
 RUN = {"run", "name", "experiment", "status", "cached", "fingerprint", "outputs", "metrics",
        "params", "dataset", "seed", "seconds"}  # fmt: skip
@@ -22,7 +24,15 @@ CONTRACT = {
     ),
     "fsck": (
         ("fsck",),
-        {"ok", "objects", "bytes", "damaged", "missing", "dangling", "journal"},
+        {"ok", "objects", "bytes", "damaged", "missing", "dangling", "files", "journal"},
+    ),
+    "gc": (
+        ("gc", "--dry-run"),
+        {"objects_before", "objects_after", "bytes_before", "bytes_after", "removed", "dry_run"},
+    ),
+    "gc for good": (
+        ("gc", "--prune-older-than", "now"),
+        {"objects_before", "objects_after", "bytes_before", "bytes_after", "removed", "dry_run"},
     ),
     "stats": (("stats",), {"objects", "runs", "logical_bytes", "stored_bytes", "dedup_ratio"}),
     "init": (("init",), {"store", "created"}),
@@ -175,11 +185,10 @@ def test_a_document_is_plain_ascii_json_on_a_terminal_of_any_kind(finished):
         assert json.loads(out.decode("ascii"))["metrics"]["text"] == "é\n"
 
 
-def test_fsck_names_what_a_damage_touches(copied):
+def test_fsck_names_what_a_damage_touches(copied, fate):
     run = copied.json("show", "sma")
     target = run["outputs"]["equity"]["id"]
-    path = copied.folder / ".ros" / "objects" / target[:2] / target[2:]
-    path.unlink()
+    fate.lose(Store.open(copied.folder), ObjectId.from_hex(target))
 
     done = copied("fsck", "--json")
 

@@ -4,6 +4,8 @@ import os
 
 import pytest
 
+from rosdb import ObjectId, Store
+
 USAGE, NOT_FOUND, RUN_FAILED, DAMAGED = 2, 3, 4, 5
 
 BAD = [
@@ -128,12 +130,10 @@ def test_help_is_no_error(finished, command):
     assert done.error == ""
 
 
-def test_a_damaged_store_is_status_five(copied):
+def test_a_damaged_store_is_status_five(copied, fate):
     gamma = copied.json("show", "gamma")
     target = gamma["outcome"]
-    path = copied.folder / ".ros" / "objects" / target[:2] / target[2:]
-    path.chmod(0o644)
-    path.write_bytes(b"garbage")
+    fate.damage(Store.open(copied.folder), ObjectId.from_hex(target))
 
     copied("show", "gamma").failed(DAMAGED, target, "hint: see what it touches with: ros fsck")
     copied("replay", "gamma").failed(DAMAGED, target)

@@ -98,19 +98,6 @@ class Bench:
             found.append(record.fields["status"] if record.schema == "status/v1" else "pending")
         return found
 
-    def object_path(self, object_id: ObjectId) -> Path:
-        """Return the file that holds an object."""
-        text = str(object_id)
-        return Path(self.store.path) / "objects" / text[:2] / text[2:]
-
-    def damage(self, object_id: ObjectId) -> None:
-        """Flip a bit of an object's content."""
-        path = self.object_path(object_id)
-        content = bytearray(path.read_bytes())
-        content[-1] ^= 1
-        path.chmod(0o644)
-        path.write_bytes(content)
-
 
 def make_bench(folder: Path) -> Bench:
     workspace.init(folder, bare=False)

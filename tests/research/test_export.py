@@ -92,11 +92,11 @@ def test_nothing_is_written_over(bench, made, tmp_path, kind):
 
 
 @pytest.mark.parametrize("is_there", [False, True])
-def test_a_checkout_that_fails_leaves_nothing(bench, made, tmp_path, is_there):
+def test_a_checkout_that_fails_leaves_nothing(bench, fate, made, tmp_path, is_there):
     target = tmp_path / "out"
     if is_there:
         target.mkdir()
-    bench.damage(runs.artifacts(bench.store, made)["equity.csv"].link)
+    fate.damage(bench.store, runs.artifacts(bench.store, made)["equity.csv"].link)
 
     with pytest.raises(errors.ObjectCorrupt):
         export.checkout(bench.context, made, target)

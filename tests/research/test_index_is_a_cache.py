@@ -69,9 +69,9 @@ def test_a_lost_index_is_rebuilt(copied, text):
     assert copied.run("sma_crossover").is_cached
 
 
-def test_a_damaged_run_does_not_hide_the_others(copied):
+def test_a_damaged_run_does_not_hide_the_others(copied, fate):
     gamma = copied.manifest(copied.store.resolve("gamma"))
-    copied.damage(gamma.outcome_id)
+    fate.damage(copied.store, gamma.outcome_id)
 
     shown = list(log.log(copied.context))
 

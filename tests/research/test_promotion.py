@@ -130,13 +130,13 @@ def test_a_replay_is_refused(copied, gamma):
 
 
 @pytest.mark.parametrize("harm", ["missing", "damaged"])
-def test_a_damaged_closure_is_refused(copied, gamma, harm):
+def test_a_damaged_closure_is_refused(copied, fate, gamma, harm):
     artifacts = copied.manifest(gamma).outcome.links["artifacts"]
     target = copied.store.get_tree(artifacts)["series_summary.json"].link
     if harm == "missing":
-        copied.object_path(target).unlink()
+        fate.lose(copied.store, target)
     else:
-        copied.damage(target)
+        fate.damage(copied.store, target)
 
     refused(copied, gamma, f"gate closure: object {target} is {harm}")
 

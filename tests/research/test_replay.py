@@ -191,13 +191,13 @@ def links_of(manifest, bench):
     "kind",
     ["code", "file of code", "bars", "column of bars", "snapshot", "artifacts", "table", "column"],
 )
-def test_what_is_missing_or_damaged_cannot_be_replayed(copied, kind, harm):
+def test_what_is_missing_or_damaged_cannot_be_replayed(copied, fate, kind, harm):
     manifest = copied.manifest(copied.store.resolve("momentum"))
     target = links_of(manifest, copied)[kind]
     if harm == "missing":
-        copied.object_path(target).unlink()
+        fate.lose(copied.store, target)
     else:
-        copied.damage(target)
+        fate.damage(copied.store, target)
 
     found = replay(copied.context, manifest.run_id)
 
@@ -227,9 +227,9 @@ def test_a_failed_run_cannot_be_replayed(copied):
 
 
 @pytest.mark.parametrize("which", ["run_id", "recipe_id", "outcome_id"])
-def test_a_run_that_cannot_be_read_is_damage(copied, which):
+def test_a_run_that_cannot_be_read_is_damage(copied, fate, which):
     manifest = copied.manifest(copied.store.resolve("gamma"))
-    copied.damage(getattr(manifest, which))
+    fate.damage(copied.store, getattr(manifest, which))
 
     with pytest.raises(errors.ObjectCorrupt):
         replay(copied.context, manifest.run_id)

@@ -164,9 +164,9 @@ def test_another_outcome_of_the_same_question_is_told(bench):
     assert second.contradicts.run_id == first.run_id
 
 
-def test_what_breaks_around_the_child_is_a_failed_run_not_a_running_one(copied):
+def test_what_breaks_around_the_child_is_a_failed_run_not_a_running_one(copied, fate):
     manifest = copied.manifest(copied.store.resolve("sma"))
-    copied.damage(manifest.recipe.links["bars"])
+    fate.damage(copied.store, manifest.recipe.links["bars"])
 
     with pytest.raises(errors.ObjectCorrupt):
         copied.run("sma_crossover", force=True)

@@ -186,10 +186,10 @@ def test_freshening_tells_whether_it_is_there(tmp_path, monkeypatch):
     assert not disk.freshen(tmp_path / "y")
     for number in (1, 13, 30):  # EPERM, EACCES, EROFS
         with monkeypatch.context() as patch:
-            patch.setattr(os, "utime", lambda path, number=number: refuse_with(number))
+            patch.setattr(os, "utime", lambda *_, number=number, **__: refuse_with(number))
             assert disk.freshen(tmp_path / "x")
     with monkeypatch.context() as patch:
-        patch.setattr(os, "utime", lambda path: refuse_with(5))
+        patch.setattr(os, "utime", lambda *_, **__: refuse_with(5))
         with pytest.raises(OSError, match="refused"):
             disk.freshen(tmp_path / "x")
 

@@ -205,6 +205,8 @@ def test_looking_for_an_index_makes_none(tmp_path):
 
 def test_a_cut_journal_is_noticed_by_the_index(filled, open_store):
     """The cut is at the end of an entry: the journal alone would not show it."""
+    link = filled.put_blob(b"x")
+    list(filled.refs())
     ends = [entry.end.offset for entry in filled._journal.entries()]
     size = ends[-1]
     os.truncate(filled.path / "journal", ends[-2])
@@ -213,8 +215,8 @@ def test_a_cut_journal_is_noticed_by_the_index(filled, open_store):
         with pytest.raises(errors.JournalDamaged) as caught:
             list(store.refs())
         assert caught.value.offset == size
-        with pytest.raises(errors.JournalDamaged):
-            store.put_blob(b"x")
+        with pytest.raises(errors.JournalDamaged), store.transaction() as tx:
+            tx.move_ref("names/new", link, expected=None)
 
 
 def test_a_rewritten_journal_is_noticed_by_the_index(filled, tmp_path):
@@ -241,13 +243,14 @@ def test_a_torn_tail_is_no_part_of_the_index(filled, open_store):
 
 @pytest.mark.parametrize("data", [b"", MAGIC[:5], b"garbage" * 100])
 def test_a_journal_that_is_none_is_refused_by_every_question(store, data):
+    link = store.put_blob(b"x")
     (store.path / "journal").write_bytes(data)
 
     for ask in (store.refs, store.runs, store.journal):
         with pytest.raises(errors.JournalDamaged):
             list(ask())
-    with pytest.raises(errors.JournalDamaged):
-        store.put_blob(b"x")
+    with pytest.raises(errors.JournalDamaged), store.transaction() as tx:
+        tx.move_ref("names/new", link, expected=None)
 
 
 def test_no_index_remembers_an_entry_that_a_power_cut_can_take(open_store, monkeypatch):
@@ -560,7 +563,10 @@ def test_a_status_that_says_nonsense_stops_nobody(store, put_run, fields, links)
 
 @pytest.mark.parametrize("which", ["run", "recipe", "outcome", "status"])
 @pytest.mark.parametrize("damage", ["missing", "corrupt"])
-def test_one_damaged_object_hides_no_other_run(store, put_run, open_store, which, damage):
+@pytest.mark.parametrize("is_loose", [False, True])
+def test_one_damaged_object_hides_no_other_run(
+    store, put_run, open_store, fate, which, damage, is_loose
+):
     bad, good = put_run(store, metrics={"sharpe": 1.0}), put_run(store, metrics={"sharpe": 2.0})
     status = store.get_record(store.ref(f"runs/{bad}"))
     lost = {
@@ -569,11 +575,10 @@ def test_one_damaged_object_hides_no_other_run(store, put_run, open_store, which
         "outcome": status.links["outcome"],
         "status": store.ref(f"runs/{bad}"),
     }[which]
-    path = store.path / "objects" / str(lost)[:2] / str(lost)[2:]
+    if is_loose:
+        fate.loosen(store)
+    (fate.lose if damage == "missing" else fate.damage)(store, lost)
     store.close()
-    path.unlink()
-    if damage == "corrupt":
-        path.write_bytes(b"ros\1")
     (store.path / "index.db").unlink()
 
     again = open_store()

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from rosdb import disk, errors, journal
 from rosdb.canonical import encode
-from rosdb.journal import ENTRY_CONTEXT, MAGIC, NO_ENTRY, START, Entry, Journal, Position
+from rosdb.journal import MAGIC, NO_ENTRY, START, Entry, Journal, Position
+from rosdb.journal_frame import ENTRY_CONTEXT
 from rosdb.objects import Kind, Link, id_of, link_value
 
 LINKS = [id_of(kind, bytes([i])) for i in range(8) for kind in Kind]

@@ -1,380 +1,349 @@
-"""Loose objects: their bytes, and that no damage to them is ever handed out as data."""
+"""All objects of a store, wherever they are: any sound copy will do, and no damaged one."""
 
+import contextlib
 import errno
 import os
-import struct
+import random
 import tracemalloc
-import zlib
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
-import zstandard
 
-from rosdb import disk, errors
-from rosdb.object_store import WHOLE_BYTES_MAX, LooseObjects
-from rosdb.objects import Kind, Link, Record, encode_record, id_of
+from rosdb import Link, ObjectId, Store, errors
+from rosdb.chunks import WHOLE_BYTES_MAX
+from rosdb.objects import Kind, Record, encode_record, id_of
+from rosdb.pack_file import Entry
 
 WORDS = b" ".join(b"%d" % (i * i % 977) for i in range(150))
-NOISE = np.random.default_rng(0).bytes(300)
-RECORD = encode_record(Record("recipe/v1", {"parameters": {f"p{i}": i / 7 for i in range(16)}}))
+LONG = random.Random(1).randbytes(WHOLE_BYTES_MAX + 100_000)
+RECORD = encode_record(Record("note/v1", {"n": [1] * 100}))
 CONTENTS = {
     "empty": (Kind.BLOB, b""),
-    "small": (Kind.BLOB, b"hello\n"),
     "words": (Kind.BLOB, WORDS),
-    "noise": (Kind.BLOB, NOISE),
+    "long": (Kind.BLOB, LONG),
     "record": (Kind.RECORD, RECORD),
 }
 
 
-@pytest.fixture
-def objects(tmp_path: Path) -> LooseObjects:
-    for name in ("objects", "tmp"):
-        (tmp_path / name).mkdir()
-    return LooseObjects(tmp_path / "objects", tmp_path / "tmp")
+@pytest.fixture(params=["packed", "loose", "both"])
+def keep(request: pytest.FixtureRequest, store: Store, fate: Any) -> Callable[..., Link]:
+    """Give a way to store an object: in a pack, loose, or both ways."""
+
+    def keep_(kind: Kind, content: bytes) -> Link:
+        with store.transaction() as tx:
+            link = tx._put(kind, content)
+            tx.put_blob(b"beside it")  # a single object would be loose
+        if request.param == "loose":
+            fate.loosen(store)
+        elif request.param == "both":
+            store._objects.loose.put(kind, link, content, is_synced=False)
+        return link
+
+    return keep_
 
 
-@pytest.fixture(params=CONTENTS, name="stored")
-def _stored(request: pytest.FixtureRequest, objects: LooseObjects) -> tuple[Link, bytes, Path]:
-    """Store one object; give its link, its content and its file, made writable."""
+@pytest.fixture(params=CONTENTS)
+def stored(request: pytest.FixtureRequest, keep: Callable[..., Link]) -> tuple[Link, bytes]:
     kind, content = CONTENTS[request.param]
-    link = put(objects, kind, content)
-    objects.path(link).chmod(0o644)
-    return link, content, objects.path(link)
+    return keep(kind, content), content
 
 
-def put(objects: LooseObjects, kind: Kind, content: bytes) -> Link:
-    link = id_of(kind, content)
-    objects.publish([(link, objects.stage(kind, content))])
-    return link
+def readers(store: Store) -> Iterator[Callable[[Link], object]]:
+    """Give every way to a content."""
+    objects = store._objects
+    yield objects.load
+    yield objects.verify
+    yield lambda link: objects.load(link, link.kind)
+    yield lambda link: read_all(store, link)
 
 
-def opened(objects: LooseObjects) -> Callable[[Link], object]:
-    return lambda link: objects.open_content(link, link.kind)
+def read_all(store: Store, link: Link) -> bytes:
+    with store._objects.open_content(link, link.kind) as handle:
+        return handle.read()
 
 
-def assert_damaged(objects: LooseObjects, link: Link) -> None:
-    """Assert that every way to the content refuses."""
-    for read in (objects.load, objects.verify):
-        with pytest.raises(errors.ObjectCorrupt) as caught:
-            read(link)
-        assert caught.value.object_id == str(link)
-    with pytest.raises(errors.ObjectCorrupt):
-        objects.open_content(link, link.kind)
+# --- Reading ------------------------------------------------------------------------------------
 
 
-# --- The bytes ----------------------------------------------------------------------------------
+def test_what_is_stored_comes_back(store, stored):
+    link, content = stored
+    objects = store._objects
 
-
-def test_the_file_of_a_small_blob_byte_for_byte(objects):
-    link = put(objects, Kind.BLOB, b"hello\n")
-
-    path = objects.path(link)
-
-    assert path.parent.name + path.name == str(link)
-    assert (
-        path.read_bytes().hex(" ")
-        == "72 6f 73 01 01 00 00 00 06 00 00 00 00 00 00 00 68 65 6c 6c 6f 0a"
-    )
-    assert path.stat().st_mode & 0o777 == 0o444
-
-
-def test_the_file_of_a_record_byte_for_byte(objects):
-    content = encode_record(Record("a/v1", {}))
-
-    link = put(objects, Kind.RECORD, content)
-
-    header = b"ros\x01\x02\x00\x00\x00" + len(content).to_bytes(8, "little")
-    assert objects.path(link).read_bytes() == header + content
-
-
-def test_the_file_of_a_compressed_blob_byte_for_byte(objects):
-    link = put(objects, Kind.BLOB, WORDS)
-
-    data = objects.path(link).read_bytes()
-
-    frame, crc = data[16:-4], data[-4:]
-    assert data[:16] == b"ros\x01\x01\x01\x00\x00" + len(WORDS).to_bytes(8, "little")
-    assert zstandard.ZstdDecompressor().decompress(frame) == WORDS
-    assert crc == struct.pack("<I", zlib.crc32(frame))
-    assert len(data) < len(WORDS)
-
-
-def test_what_does_not_shrink_is_kept_raw(objects):
-    link = put(objects, Kind.BLOB, NOISE)
-
-    assert objects.path(link).read_bytes()[16:] == NOISE
-
-
-def test_every_size_around_the_limits_comes_back(objects):
-    for size in (0, 1, 127, 128, 129, WHOLE_BYTES_MAX - 1, WHOLE_BYTES_MAX, WHOLE_BYTES_MAX + 1):
-        for content in (bytes(size), (NOISE * (size // 300 + 1))[:size]):
-            link = put(objects, Kind.BLOB, content)
-
-            assert objects.load(link) == (Kind.BLOB, content)
-            assert objects.verify(link).size == objects.content_size(link) == size
-
-
-def test_what_is_stored_comes_back(objects, stored):
-    link, content, _ = stored
-
-    assert objects.load(link) == (link.kind, content)
+    assert objects.load(link) == objects.load(link, link.kind) == (link.kind, content)
     assert objects.kind(link) is link.kind
     assert objects.content_size(link) == len(content)
+    found = objects.verify(link)
+    assert (found.kind, found.size) == (link.kind, len(content))
+    assert read_all(store, link) == content
     assert objects.has(link)
-    assert list(objects.listing()) == [link]
+    assert list(objects.listing()).count(link) == 1
 
 
-def test_what_is_not_stored_is_missing(objects):
+def test_what_is_not_stored_is_missing(store, stored):
     link = id_of(Kind.BLOB, b"never")
+    objects = store._objects
 
     assert not objects.has(link)
-    for read in (objects.load, objects.verify, objects.kind, opened(objects)):
+    for read in (*readers(store), objects.kind, objects.content_size):
         with pytest.raises(errors.ObjectMissing, match=str(link)):
             read(link)
 
 
-def test_another_kind_than_the_one_asked_for_is_refused(objects, stored):
-    link, content, _ = stored
+def test_another_kind_than_the_one_asked_for_is_refused(store, stored):
+    link, _ = stored
     other = Kind.RECORD if link.kind is Kind.BLOB else Kind.BLOB
 
-    assert objects.load(link, link.kind)[1] == content
     with pytest.raises(errors.ObjectCorrupt, match="by its header"):
-        objects.load(link, other)
+        store._objects.load(link, other)
+    with pytest.raises(errors.ObjectCorrupt, match="by its header"):
+        store._objects.open_content(link, other)
 
 
-# --- The damage matrix --------------------------------------------------------------------------
+def test_a_part_of_a_list_of_chunks_is_no_object(store, fate, monkeypatch):
+    monkeypatch.setattr("rosdb.chunks._LIST_ROWS_MAX", 2)
+    with store.transaction() as tx:
+        tx.put_blob(LONG)
+    (pack,) = fate.packs(store)
+    inner = [ObjectId(h.digest) for _, h in pack.scan() if h and h.entry is Entry.INNER]
+
+    assert len(inner) > 5
+    for each in inner:
+        for ask in (store._objects.kind, store.get_blob, store.get_record):
+            with pytest.raises((errors.ObjectMissing, errors.ObjectCorrupt), match=str(each)):
+                ask(each)
 
 
-def test_every_flipped_bit_is_found(objects, stored):
-    link, _, path = stored
-    sound = path.read_bytes()
-
-    for at in range(len(sound)):
-        for bit in range(8):
-            path.write_bytes(sound[:at] + bytes([sound[at] ^ (1 << bit)]) + sound[at + 1 :])
-            with pytest.raises(errors.ObjectCorrupt):
-                objects.load(link)
-    for at in range(0, len(sound), 7):
-        path.write_bytes(sound[:at] + bytes([sound[at] ^ 255]) + sound[at + 1 :])
-        assert_damaged(objects, link)
+# --- Several copies -----------------------------------------------------------------------------
 
 
-def test_every_truncation_is_found(objects, stored):
-    link, _, path = stored
-    sound = path.read_bytes()
+@pytest.mark.parametrize("name", CONTENTS)
+def test_any_sound_copy_will_do(store, fate, name):
+    kind, content = CONTENTS[name]
+    link = id_of(kind, content)
+    for number in range(2):  # in two packs, and loose
+        with store.transaction() as tx:
+            tx._put(kind, content)
+            tx.put_blob(b"%d" % number)
+        if number == 0:
+            hidden = [pack.path for pack in fate.packs(store)]
+            for path in (*hidden, *(each.with_suffix(".idx") for each in hidden)):
+                path.rename(path.with_name(f"{path.name}.away"))
+            store.close()
+    for path in (store.path / "objects" / "pack").glob("*.away"):
+        path.rename(path.with_suffix(""))
+    store._objects.loose.put(kind, link, content, is_synced=False)
+    store.close()
+    copies = fate.copies(store)[link]
+    assert len(copies) == 3
 
-    for end in range(len(sound)):
-        path.write_bytes(sound[:end])
-        with pytest.raises(errors.ObjectCorrupt):
-            objects.load(link)
-    path.write_bytes(sound[:-1])
-    assert_damaged(objects, link)
-
-
-@pytest.mark.parametrize("extra", [b"\0", b"x", b"\x28\xb5\x2f\xfd", bytes(5000)])
-def test_every_addition_is_found(objects, stored, extra):
-    link, _, path = stored
-    sound = path.read_bytes()
-
-    for data in (sound + extra, extra + sound, sound + sound):
-        path.write_bytes(data)
-        assert_damaged(objects, link)
-
-
-@pytest.mark.parametrize("size", [0, 1, 15, 16, 17, 4096])
-@pytest.mark.parametrize("byte", [b"\0", b"\xff"])
-def test_every_replacement_is_found(objects, stored, size, byte):
-    link, _, path = stored
-
-    path.write_bytes(byte * size)
-
-    assert_damaged(objects, link)
-
-
-def test_one_object_in_the_place_of_another_is_found(objects, stored):
-    link, content, path = stored
-    other = put(objects, link.kind, content + b"!")
-    disguised = id_of(Kind.RECORD if link.kind is Kind.BLOB else Kind.BLOB, content)
-
-    path.write_bytes(objects.path(other).read_bytes())
-    assert_damaged(objects, link)
-    path.write_bytes(objects.path(put(objects, disguised.kind, content)).read_bytes())
-    assert_damaged(objects, link)
+    for sound in copies:
+        for copy in copies:
+            if copy is not sound:
+                copy.flip(0)
+        for read in readers(store):
+            assert read(link) is not None
+        assert store._objects.load(link) == (kind, content)
+        assert read_all(store, link) == content
+        for copy in copies:
+            if copy is not sound:
+                copy.flip(0)
+    for copy in copies:
+        copy.flip(0)
+    for read in readers(store):
+        with pytest.raises(errors.ObjectCorrupt, match=str(link)):
+            read(link)
 
 
-def test_what_cannot_be_read_is_damaged_not_missing(objects, stored):
-    link, _, path = stored
-    path.unlink()
-    path.mkdir()
+def test_no_damaged_byte_is_handed_out(store, fate, stored):
+    link, content = stored
+    objects = store._objects
+    copies = fate.copies(store)[link]
 
-    assert_damaged(objects, link)
+    size = min(copy.end - copy.start for copy in copies)
+    for back in range(1, size + 1, max(7, size // 50)):
+        for copy in copies:
+            copy.flip(-back)
+        for read in (objects.load, lambda link: (link.kind, read_all(store, link))):
+            try:
+                # A header holds more than a reader needs: what it gives is sound all the same.
+                assert read(link) == (link.kind, content)
+            except (errors.ObjectCorrupt, errors.ObjectMissing) as error:
+                assert error.object_id == str(link)
+            else:
+                assert any(copy.path.suffix == ".pack" for copy in copies)
+                assert copies[0].end - copies[0].start - back < 72
+        for copy in copies:
+            copy.flip(-back)
+    assert objects.load(link) == (link.kind, content)
 
 
 @pytest.mark.parametrize(
     ("number", "kind"),
     [
         (errno.EIO, errors.ObjectCorrupt),
-        (errno.EISDIR, errors.ObjectCorrupt),
         (errno.EACCES, errors.StoreUnreadable),  # says nothing of what is stored
         (errno.EMFILE, errors.StoreUnreadable),
     ],
 )
-def test_a_system_that_fails_the_reader_is_translated(objects, stored, monkeypatch, number, kind):
-    link, _, _ = stored
+def test_a_system_that_fails_the_reader_is_translated(store, stored, monkeypatch, number, kind):
+    link, _ = stored
+    list(store.refs())  # what else is read, is read
 
-    def fail(_: int) -> os.stat_result:
+    def fail(*_: object) -> Any:
         raise OSError(number, os.strerror(number))
 
-    for read in (objects.load, objects.verify, objects.kind, opened(objects)):
+    for read in readers(store):
         with monkeypatch.context() as patch:
+            patch.setattr(os, "pread", fail)
             patch.setattr(os, "fstat", fail)
-            with pytest.raises(kind) as caught:
+            with pytest.raises(kind, match=os.strerror(number)):
                 read(link)
-
-        assert caught.value.reason == os.strerror(number)
-        assert objects.load(link)
+        assert read(link) is not None
 
 
-def test_what_may_not_be_read_is_not_put_anew(store, monkeypatch):
-    """A put heals what is damaged; what we may not look at is not known to be."""
-    link = store.put_blob(WORDS)
-    path = store.path / "objects" / str(link)[:2] / str(link)[2:]
-    inode = path.stat().st_ino
-    real = os.fstat
-
-    def fail(handle: int) -> os.stat_result:
-        if real(handle).st_ino == inode:
-            raise OSError(errno.EACCES, "Permission denied")
-        return real(handle)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "fstat", fail)
-        with pytest.raises(errors.StoreUnreadable):
-            store.put_blob(WORDS)
-
-    assert path.stat().st_ino == inode
+# --- A miss looks again -------------------------------------------------------------------------
 
 
-# --- Lies ---------------------------------------------------------------------------------------
+def test_what_another_has_put_is_found(open_store):
+    reader, writer = open_store(), open_store()
+    assert not reader.has(id_of(Kind.BLOB, b"0"))
+
+    for number in range(20):  # merges among them
+        with writer.transaction() as tx:
+            tx.put_blob(b"%d" % number)
+            tx.put_blob(b"beside %d" % number)
+
+        assert reader.get_blob(id_of(Kind.BLOB, b"%d" % number)) == b"%d" % number
+        assert reader.get_blob(id_of(Kind.BLOB, b"0")) == b"0"
 
 
-def lie(objects: LooseObjects, *, size: int, body: bytes, codec: int) -> Link:
-    """Store a file whose header claims what its body does not hold."""
-    link = id_of(Kind.BLOB, bytes(1000))
-    objects.path(link).parent.mkdir(exist_ok=True)
-    crc = struct.pack("<I", zlib.crc32(body)) if codec == 1 else b""
-    objects.path(link).write_bytes(struct.pack("<4sBBHQ", b"ros\1", 1, codec, 0, size) + body + crc)
-    return link
+@pytest.mark.parametrize("damage", ["missing", "empty", "torn", "flipped"])
+def test_what_an_index_hides_is_found(store, open_store, fate, damage):
+    with store.transaction() as tx:
+        links = [tx.put_blob(b"%d" % number) for number in range(50)]
+    (index,) = (store.path / "objects" / "pack").glob("*.idx")
+    data = bytearray(index.read_bytes())
+    index.unlink()
+    if damage == "flipped":
+        data[16 + 32 + 1024 :: 16] = bytes(len(data[16 + 32 + 1024 :: 16]))
+        index.write_bytes(data)
+    elif damage != "missing":
+        index.write_bytes(b"" if damage == "empty" else data[:-100])
 
+    reader = open_store()
 
-def compressed(content: bytes, **options: bool) -> bytes:
-    return zstandard.ZstdCompressor(level=19, **options).compress(content)
-
-
-LIES: dict[str, Callable[[], tuple[int, bytes, int]]] = {
-    "raw, larger": lambda: (2000, bytes(1000), 0),
-    "raw, as large as can be": lambda: (2**64 - 1, bytes(1000), 0),
-    "raw, smaller": lambda: (10, bytes(1000), 0),
-    "zstd, larger": lambda: (2000, compressed(bytes(1000)), 1),
-    "zstd, smaller": lambda: (10, compressed(bytes(1000)), 1),
-    "zstd, as large as can be": lambda: (2**64 - 1, compressed(bytes(1000)), 1),
-    "a bomb that says so": lambda: (2**30, compressed(bytes(2**28)), 1),
-    "a bomb with a small size": lambda: (1000, compressed(bytes(2**28)), 1),
-    "a bomb that keeps its size to itself": lambda: (
-        1000,
-        compressed(bytes(2**28), write_content_size=False),
-        1,
-    ),
-    "two frames": lambda: (1000, compressed(bytes(500)) * 2, 1),
-    "a frame and more": lambda: (1000, compressed(bytes(1000)) + b"x", 1),
-    "no frame": lambda: (1000, b"", 1),
-    "an unknown codec": lambda: (1000, bytes(1000), 2),
-    "a skippable frame": lambda: (1000, b"\x50\x2a\x4d\x18\x04\0\0\0abcd", 1),
-}
-
-
-@pytest.mark.parametrize("name", LIES)
-def test_a_lie_is_refused_before_memory_is_taken_for_it(objects, name):
-    size, body, codec = LIES[name]()
-    link = lie(objects, size=size, body=body, codec=codec)
-    tracemalloc.start()
-    try:
-        assert_damaged(objects, link)
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-
-    assert peak < 4 * 1024 * 1024
-
-
-def test_a_large_file_that_is_no_object_is_not_read(objects):
-    link = lie(objects, size=1000, body=b"", codec=1)
-    os.truncate(objects.path(link), 2**40)  # a terabyte of nothing
-    tracemalloc.start()
-    try:
-        assert_damaged(objects, link)
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-
-    assert peak < 4 * 1024 * 1024
+    assert [reader.get_blob(link) for link in links] == [b"%d" % number for number in range(50)]
+    assert reader.check().ok
 
 
 # --- Putting ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("damage", ["flip", "truncate", "empty", "none"])
-def test_a_put_heals_a_damaged_copy(store, damage):
-    link = store.put_blob(WORDS)
-    path = store.path / "objects" / str(link)[:2] / str(link)[2:]
-    data = path.read_bytes()
-    path.chmod(0o644)
-    match damage:
-        case "flip":
-            path.write_bytes(data[:40] + bytes([data[40] ^ 1]) + data[41:])
-        case "truncate":
-            path.write_bytes(data[:-1])
-        case "empty":
-            path.write_bytes(b"")
-        case "none":
-            path.unlink()
+@pytest.mark.parametrize("damage", ["flip", "cut", "none"])
+def test_a_put_heals_a_damaged_copy(store, fate, stored, damage):
+    link, content = stored
+    if damage == "none":
+        fate.lose(store, link)
+    for copy in fate.copies(store).get(link, []):
+        if damage == "flip":
+            copy.flip(-1)
+        elif damage == "cut":
+            copy.path.chmod(0o644)
+            os.truncate(copy.path, copy.end - 1)
+    store.close()
 
-    store.put_blob(WORDS)
+    with store.transaction() as tx:
+        tx._put(link.kind, content)
+        tx.move_ref("names/x", link, expected=None)
 
-    assert store.get_blob(link) == WORDS
-    assert store.check().ok
+    assert store._objects.load(link) == (link.kind, content)
+    assert read_all(store, link) == content
 
 
-def test_a_put_of_what_is_there_freshens_it_and_writes_nothing(store):
-    link = store.put_blob(WORDS)
-    path = store.path / "objects" / str(link)[:2] / str(link)[2:]
-    os.utime(path, (0, 0))
+def test_a_repair_and_a_put_heal_a_damaged_chunk(store, fate):
+    with store.transaction() as tx:
+        blob = tx.put_blob(LONG)
+    parts = fate.copies(store)
+
+    for (copy,) in list(parts.values())[:1]:
+        copy.flip(-1)
+        store.repair()
+        store.put_blob(LONG)
+
+        assert store.get_blob(blob) == LONG
+        assert store.check().ok
+
+
+def test_a_put_of_what_is_there_freshens_it_and_writes_nothing(store, fate, stored):
+    link, content = stored
+    before = fate.copies(store)
+    for copies in before.values():
+        for copy in copies:
+            os.utime(copy.path, (0, 0))
+
+    with store.transaction() as tx:
+        tx._put(link.kind, content)
+
+    after = fate.copies(store)
+    assert {each: after[each] for each in before} == before
+    if content != LONG or any(copy.path.suffix == ".pack" for copy in before[link]):
+        assert after == before  # but of a long one that version 1 has kept whole
+    # One copy is enough: it is not removed, and what finds one is content.
+    assert max(copy.path.stat().st_mtime for copy in before[link]) > 1_000_000
+
+
+@pytest.mark.parametrize("is_packed", [True, False])
+def test_what_may_not_be_read_is_not_put_anew(store, fate, monkeypatch, is_packed):
+    """A put heals what is damaged; what we may not look at is not known to be."""
+    with store.transaction() as tx:
+        link = tx.put_blob(WORDS)
+        if is_packed:
+            tx.put_blob(b"beside it")
+    before = fate.copies(store)
+    path = before[link][0].path
     inode = path.stat().st_ino
+    real = {name: getattr(os, name) for name in ("fstat", "pread")}
 
-    store.put_blob(WORDS)
+    def failing(name: str) -> Callable[..., Any]:
+        def call(handle: int, *arguments: int) -> Any:
+            if real["fstat"](handle).st_ino == inode:
+                raise OSError(errno.EACCES, "Permission denied")
+            return real[name](handle, *arguments)
 
+        return call
+
+    with monkeypatch.context() as patch:
+        for name in real:
+            patch.setattr(os, name, failing(name))
+        with pytest.raises(errors.StoreUnreadable):
+            store.put_blob(WORDS)
+
+    assert fate.copies(store) == before
     assert path.stat().st_ino == inode
-    assert path.stat().st_mtime > 1_000_000
 
 
 def test_nothing_is_left_in_the_temporary_folder(store, tmp_path):
-    (tmp_path / "large").write_bytes(bytes(WHOLE_BYTES_MAX + 1))
+    (tmp_path / "large").write_bytes(LONG)
 
     for _ in range(2):
         store.put_blob(WORDS)
         store.put_file(tmp_path / "large")
+        with contextlib.suppress(ZeroDivisionError), store.transaction() as tx:
+            tx.put_file(tmp_path / "large")
+            raise ZeroDivisionError
 
     assert list((store.path / "tmp").iterdir()) == []
 
 
 def test_a_file_is_streamed_in_bounded_memory(store, tmp_path):
-    size = 64 * 1024 * 1024
+    size = 128 * 1024 * 1024
     source = tmp_path / "large"
     with source.open("wb") as handle:
         for start in range(0, size, 2**20):
-            handle.write(start.to_bytes(8, "big") * (2**20 // 8))
+            handle.write(random.Random(start % 2**24).randbytes(2**16) * 15 + bytes(2**16 - 8))
+            handle.write(start.to_bytes(8, "big"))
     tracemalloc.start()
     try:
         link = store.put_file(source)
@@ -387,51 +356,21 @@ def test_a_file_is_streamed_in_bounded_memory(store, tmp_path):
     finally:
         tracemalloc.stop()
 
-    assert peak < 8 * 1024 * 1024
+    assert peak < 64 * 1024 * 1024  # seven segments of 4 MiB, and what is made of them
     assert again == link
     assert last == (size - 2**20).to_bytes(8, "big")
     assert report.ok
-    assert report.bytes == size
-    assert link == id_of(Kind.BLOB, source.read_bytes())
+    assert store._objects.content_size(link) == size
 
 
 def test_bytes_like_values_are_blobs_and_numbers_are_not(store):
     values = [b"abcd", bytearray(b"abcd"), memoryview(b"abcd"), memoryview(b"a.b.c.d.")[::2]]
     numbers = np.arange(4.0)
+    long = memoryview(LONG + b".")[::-1]
 
     assert {store.put_blob(value) for value in values} == {store.put_blob(b"abcd")}
     assert store.get_blob(store.put_blob(memoryview(numbers))) == numbers.tobytes()
+    assert store.get_blob(store.put_blob(long)) == bytes(long)
     for value in (5, "text", [1, 2], None):
         with pytest.raises(TypeError):
             store.put_blob(value)
-
-
-# --- Other files --------------------------------------------------------------------------------
-
-
-def test_files_with_other_names_are_no_objects(objects, stored):
-    link, _, path = stored
-    folder = path.parents[1]
-    for name in (
-        "README",
-        "ab",
-        "zz/" + "0" * 62,
-        str(link)[:2] + "/short",
-        "pack/x",
-        "0g/" + "0" * 62,
-    ):
-        (folder / name).parent.mkdir(exist_ok=True)
-        if not (folder / name).exists():
-            (folder / name).write_bytes(b"foreign")
-
-    assert list(objects.listing()) == [link]
-
-
-def test_a_folder_is_made_once_and_durably(tmp_path, monkeypatch):
-    synced: list[Path] = []
-    monkeypatch.setattr(disk, "sync_folder", synced.append)
-
-    disk.make_folder(tmp_path / "a" / "b")
-    disk.make_folder(tmp_path / "a" / "b")
-
-    assert synced == [tmp_path, tmp_path / "a"]

@@ -1,6 +1,8 @@
 """The store against plain dictionaries: whatever is done in whatever order, they agree."""
 
 import contextlib
+import io
+import random
 import shutil
 import tempfile
 from pathlib import Path
@@ -22,11 +24,23 @@ from hypothesis.stateful import (
 )
 
 from rosdb import Link, Store, errors, transaction
+from rosdb.chunks import segments
 from rosdb.objects import Kind, id_of
 
-CONTENTS = st.binary(max_size=20) | st.sampled_from([b"a" * 200, b"ab" * 3000, bytes(9000)])
+LIMIT = 1000  # beyond it, contents are streamed and cut
+NOISE = random.Random(1).randbytes(50_000)
+LONG = [b"ab" * 3000, bytes(200_000), NOISE, NOISE[:30_000] + b"!" + NOISE[30_000:]]
+CONTENTS = st.binary(max_size=20) | st.sampled_from([b"a" * 200, *LONG])
 NAMES = st.sampled_from(["names/a", "names/b", "names/a/b", "datasets/d/1", "runs/x"])
 STEPS = st.lists(st.tuples(NAMES, st.booleans()), min_size=1, max_size=3, unique_by=lambda s: s[0])
+
+
+def chunk_ids(content: bytes) -> set[Link]:
+    """Return what a content is cut into; a short one into nothing."""
+    if len(content) <= LIMIT:
+        return set()
+    parts = segments(io.BytesIO(content).readinto)
+    return {id_of(Kind.BLOB, chunk) for _, chunks in parts for chunk in chunks}
 
 
 class StoreAgainstDictionaries(RuleBasedStateMachine):
@@ -34,6 +48,7 @@ class StoreAgainstDictionaries(RuleBasedStateMachine):
 
     links: Bundle[Link] = Bundle("links")
     records: Bundle[Link] = Bundle("records")
+    fate: Any
 
     @initialize()
     def make(self) -> None:
@@ -42,6 +57,7 @@ class StoreAgainstDictionaries(RuleBasedStateMachine):
         Store.init(self.path).close()
         self.stores = [Store.open(self.path, who="a"), Store.open(self.path, who="b")]
         self.blobs: dict[Link, bytes] = {}
+        self.chunks: set[Link] = set()
         self.fields: dict[Link, tuple[dict[str, Any], dict[str, Link]]] = {}
         self.refs: dict[str, Link] = {}
         self.moves: list[tuple[str, Link | None, Link | None, str]] = []
@@ -57,17 +73,17 @@ class StoreAgainstDictionaries(RuleBasedStateMachine):
 
     @rule(target=links, content=CONTENTS, which=st.integers(0, 1))
     def put_blob(self, content: bytes, which: int) -> Link:
-        link = self.stores[which].put_blob(content)
-        self.blobs[link] = content
-        self.lost.pop(link, None)  # a put heals
-        return link
+        return self.note(self.stores[which].put_blob(content), content)
 
     @rule(target=links, content=CONTENTS, which=st.integers(0, 1))
     def put_file(self, content: bytes, which: int) -> Link:
         (self.folder / "file").write_bytes(content)
-        link = self.stores[which].put_file(self.folder / "file")
+        return self.note(self.stores[which].put_file(self.folder / "file"), content)
+
+    def note(self, link: Link, content: bytes) -> Link:
         self.blobs[link] = content
-        self.lost.pop(link, None)
+        self.chunks |= chunk_ids(content)
+        self.lost.pop(link, None)  # a put heals
         return link
 
     @rule(
@@ -164,6 +180,26 @@ class StoreAgainstDictionaries(RuleBasedStateMachine):
             store.close()
         (self.path / "index.db").write_bytes(data)
 
+    @rule(which=st.integers(0, 1))
+    def merge(self, which: int) -> None:
+        self.stores[which].merge_packs()
+
+    @rule()
+    def loosen(self) -> None:
+        """Make it as version 1 had it; the chunks go with the lists."""
+        for store in self.stores:
+            store.close()
+        kept = self.fate.objects(self.stores[0])
+        self.fate.loosen(self.stores[0])
+        self.chunks &= kept
+
+    @rule(data=st.none() | st.binary(max_size=200))
+    def spoil_indexes_of_packs(self, data: bytes | None) -> None:
+        for path in (self.path / "objects" / "pack").glob("*.idx"):
+            path.unlink()
+            if data is not None:
+                path.write_bytes(data)
+
     @rule(length=st.integers(1, 60))
     def tear_journal(self, length: int) -> None:
         """Leave what a crash leaves of an entry that nobody was told had landed."""
@@ -177,16 +213,16 @@ class StoreAgainstDictionaries(RuleBasedStateMachine):
     @rule(link=consumes(links))
     def lose(self, link: Link) -> None:
         """Take an object away; the check must say so, and a put brings it back."""
-        path = self.path / "objects" / str(link)[:2] / str(link)[2:]
-        self.lost[link] = path.read_bytes()
-        path.unlink()
+        for store in self.stores:
+            store.close()
+        self.fate.lose(self.stores[0], link)
+        self.lost[link] = self.blobs[link]
 
     @precondition(lambda self: self.lost)
     @rule(target=links)
     def find_again(self) -> Link:
         ((link, data),) = self.lost.items()
-        path = self.path / "objects" / str(link)[:2] / str(link)[2:]
-        path.write_bytes(data)
+        self.stores[0]._objects.loose.put(link.kind, link, data, is_synced=False)
         self.lost.clear()
         return link
 
@@ -207,13 +243,16 @@ class StoreAgainstDictionaries(RuleBasedStateMachine):
         assert report.journal.ok
         assert {fault.object_id for fault in report.missing} == self.lost.keys() & linked
         assert report.damaged == ()
-        assert report.objects == len(self.blobs.keys() - self.lost.keys()) + len(self.fields)
+        stored = (self.blobs.keys() | self.chunks) - self.lost.keys()
+        assert report.objects == len(stored) + len(self.fields)
+        assert report.files == ()
         assert not report.index_differs
         assert list((self.path / "tmp").iterdir()) == []
 
 
-def test_the_store_agrees_with_dictionaries(monkeypatch):
-    monkeypatch.setattr(transaction, "WHOLE_BYTES_MAX", 1000)  # beyond it, files are streamed
+def test_the_store_agrees_with_dictionaries(monkeypatch, fate):
+    monkeypatch.setattr(transaction, "WHOLE_BYTES_MAX", LIMIT)
+    monkeypatch.setattr(StoreAgainstDictionaries, "fate", fate, raising=False)
     run_state_machine_as_test(
         StoreAgainstDictionaries, settings=settings(max_examples=25, stateful_step_count=30)
     )

@@ -1,9 +1,11 @@
 """The store as the Python API promises it."""
 
 import io
+import os
 import random
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ import rosdb
 from rosdb import Link, ObjectId, Record, Store, Table, errors, put_files, refs
 from rosdb.objects import Kind, id_of
 
-LARGE = random.Random(1).randbytes(2**20 + 5000)  # past the size to which objects are held whole
+LARGE = random.Random(1).randbytes(2**20 + 5000)  # past the size to which blobs are held whole
 
 
 # --- Making and opening -------------------------------------------------------------------------
@@ -28,7 +30,7 @@ def test_a_store_is_made_and_opened(tmp_path):
     opened = Store.open(tmp_path / "a" / "b" / ".ros")
 
     assert opened.has(id_of(Kind.BLOB, b"x"))
-    assert (tmp_path / "a" / "b" / ".ros" / "format").read_bytes() == b"research-os store 1\n"
+    assert (tmp_path / "a" / "b" / ".ros" / "format").read_bytes() == b"research-os store 2\n"
     assert (tmp_path / "a" / "b" / ".ros" / ".gitignore").read_bytes() == b"*\n"
 
 
@@ -100,7 +102,8 @@ def test_what_is_no_store_is_not_opened(tmp_path, what):
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"research-os store 2\n", b"research-os store 1", b"\xff\xfe", b"x" * 10_000]
+    "data",
+    [b"", b"research-os store 3\n", b"research-os store 2", b"\xff\xfe", b"x" * 10_000],
 )
 def test_an_unknown_format_is_refused(path, data):
     (path / "format").write_bytes(data)
@@ -137,6 +140,81 @@ def test_a_closed_store_opens_again_when_asked(store):
     store.close()
 
     assert store.ref("names/x") == link
+
+
+# --- Versions and settings ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def old(store: Store, fate, put_run) -> Store:
+    """Give a store as version 1 left it."""
+    put_run(store, metrics={"sharpe": 1.0}, name="best")
+    store.put_blob(LARGE)
+    fate.loosen(store)
+    (store.path / "format").write_bytes(b"research-os store 1\n")
+    (store.path / "config.toml").write_bytes(b"")
+    (store.path / "objects" / "pack").rmdir()
+    return store
+
+
+def test_a_store_of_version_1_is_read_as_it_is(old, open_store):
+    def files() -> dict[Path, bytes]:
+        every = (p for p in old.path.rglob("*") if p.is_file() and "index." not in p.name)
+        return {path: path.read_bytes() for path in every}
+
+    before = files()
+
+    store = open_store()
+
+    assert store.check().ok
+    assert [row.status for row in store.runs()] == ["completed"]
+    assert store.get_blob(id_of(Kind.BLOB, LARGE)) == LARGE
+    assert store.resolve("best")
+    assert files() == before
+
+
+def test_the_first_transaction_makes_a_version_2_of_it(old, open_store, put_run):
+    store = open_store()
+    put_run(store, metrics={"sharpe": 2.0})
+
+    assert (store.path / "format").read_bytes() == b"research-os store 2\n"
+    assert len(list(store.runs())) == 2
+    assert open_store().check().ok
+    assert store.get_blob(id_of(Kind.BLOB, LARGE)) == LARGE
+
+
+@pytest.mark.parametrize("durability", ["full", "batch", "none"])
+def test_a_store_works_in_every_durability(store, put_run, open_store, durability):
+    (store.path / "config.toml").write_text(f'durability = "{durability}"\n', "utf-8")
+
+    put_run(store, metrics={"sharpe": 2.0})
+    store.put_blob(LARGE)
+    store.close()
+
+    assert store.settings.durability == durability
+    assert open_store().check().ok
+    assert len(list(open_store().runs())) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("durability = full", "line 1"),
+        ('durability = "fast"', "'fast'"),
+        ("durability = 1", "not 1"),
+        ('durabilty = "none"', "'durabilty' is no setting"),
+        ("\0", "line 1"),
+    ],
+)
+def test_a_setting_that_cannot_be_read_is_refused(store, text, reason):
+    (store.path / "config.toml").write_text(text, "utf-8")
+
+    with pytest.raises(errors.BadSetting, match="config.toml") as caught:
+        store.put_blob(b"x")
+
+    assert reason in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert list(store.refs()) == []
 
 
 # --- Blobs --------------------------------------------------------------------------------------
@@ -256,41 +334,84 @@ def seekable(tmp_path_factory):
     store.close()
 
 
-def test_a_range_of_a_large_blob_is_read_alone(store, monkeypatch):
+@pytest.mark.parametrize("is_loose", [False, True])
+def test_a_range_of_a_large_blob_is_read_alone(store, fate, monkeypatch, is_loose):
     link = store.put_blob(LARGE)
+    if is_loose:
+        fate.loosen(store)
+    read = 0
+
+    def counted(real):
+        def call(*arguments):
+            nonlocal read
+            answer = real(*arguments)
+            read += answer if isinstance(answer, int) else len(answer)
+            return answer
+
+        return call
 
     with store.open_blob(link) as blob:
-        read = 0
-        real = blob.raw._handle
-
-        class Counted:
-            def __getattr__(self, name):
-                return getattr(real, name)
-
-            def readinto(self, buffer):
-                nonlocal read
-                count = real.readinto(buffer)
-                read += count
-                return count
-
-        monkeypatch.setattr(blob.raw, "_handle", Counted())
+        if is_loose:
+            handle = blob.raw._handle
+            stand_in = SimpleNamespace(
+                readinto=counted(handle.readinto),
+                seek=handle.seek,
+                tell=handle.tell,
+                close=handle.close,
+            )
+            monkeypatch.setattr(blob.raw, "_handle", stand_in)
+        monkeypatch.setattr(os, "pread", counted(os.pread))
         blob.seek(1_000_000)
 
         assert blob.read(100) == LARGE[1_000_000:1_000_100]
-        assert read < 100_000
+        assert 0 < read < 300_000  # a buffer's worth of chunks of at most 64 KiB
 
 
-def test_a_damaged_blob_is_not_opened(store):
-    for content in (LARGE, b"abc" * 5000, b"small"):
-        link = store.put_blob(content)
-        path = store.path / "objects" / str(link)[:2] / str(link)[2:]
-        path.chmod(0o644)
-        data = bytearray(path.read_bytes())
-        data[-1] ^= 1
-        path.write_bytes(data)
+@pytest.mark.parametrize("is_loose", [False, True])
+def test_a_damaged_blob_is_not_opened(store, fate, is_loose):
+    contents = [b"abc" * 5000, b"small", *([LARGE] if is_loose else [])]
+    with store.transaction() as tx:
+        links = [tx.put_blob(content) for content in contents]
+    if is_loose:
+        fate.loosen(store)
+    for link in links:
+        fate.damage(store, link)
 
         with pytest.raises(errors.ObjectCorrupt, match=str(link)):
             store.open_blob(link)
+
+
+def test_a_damaged_chunk_is_not_handed_out(store, fate):
+    """A blob in chunks is verified as it is read: what comes before the damage is sound."""
+    link = store.put_blob(LARGE)
+    parts = fate.copies(store)
+    assert len(parts) > 40
+
+    for (copy,) in parts.values():
+        copy.flip(-1)
+        read = bytearray()
+        with pytest.raises(errors.ObjectCorrupt, match=str(link)), store.open_blob(link) as blob:
+            while piece := blob.read(50_000):
+                read += piece
+        with pytest.raises(errors.ObjectCorrupt, match=str(link)):
+            store.get_blob(link)
+        with pytest.raises(errors.ObjectCorrupt, match=str(link)):
+            store.verify(link)
+
+        assert LARGE.startswith(read)
+        copy.flip(-1)
+    assert store.get_blob(link) == LARGE
+
+
+def test_a_blob_with_a_lost_chunk_is_damaged(store, fate):
+    link = store.put_blob(LARGE)
+    lost = next(each for each in fate.copies(store) if each != link)
+    fate.lose(store, lost)
+
+    with pytest.raises(errors.ObjectCorrupt, match=str(link)), store.open_blob(link) as blob:
+        blob.read()
+    with pytest.raises(errors.ObjectCorrupt, match=f"{link}.*{lost}"):
+        store.get_blob(link)
 
 
 # --- Records, trees and tables ------------------------------------------------------------------
@@ -324,14 +445,17 @@ def test_tables_and_trees(store):
         store.get_tree(table)
 
 
-def test_a_closure_is_verified(store):
+@pytest.mark.parametrize("is_loose", [False, True])
+def test_a_closure_is_verified(store, fate, is_loose):
     blob = store.put_blob(b"x" * 1000)
-    first = store.put_record("note/v1", {"n": 1}, {"file": blob})
-    second = store.put_record("note/v1", {"n": 2}, {"first": first, "file": blob})
+    with store.transaction() as tx:
+        first = tx.put_record("note/v1", {"n": 1}, {"file": tx.put_blob(b"x" * 1000)})
+        second = tx.put_record("note/v1", {"n": 2}, {"first": first, "file": blob})
     assert store.verify_closure([second, blob]) == (3, {})
 
-    path = store.path / "objects" / str(blob)[:2] / str(blob)[2:]
-    path.unlink()
+    if is_loose:
+        fate.loosen(store)
+    fate.lose(store, blob)
     count, damaged = store.verify_closure([second])
 
     assert count == 3
@@ -339,15 +463,19 @@ def test_a_closure_is_verified(store):
     assert isinstance(damaged[blob], errors.ObjectMissing)
 
 
-def test_sizes_are_measured(store, put_run):
+@pytest.mark.parametrize("is_loose", [False, True])
+def test_sizes_are_measured(store, fate, put_run, is_loose):
     assert store.stats().dedup_ratio is None
     for _ in range(3):
         put_run(store, parameters={"same": [1] * 100})
+    if is_loose:
+        fate.loosen(store)
 
     stats = store.stats()
 
-    on_disk = [p.stat().st_size for p in (store.path / "objects").glob("??/*")]
-    assert (stats.objects, stats.runs, stats.datasets) == (len(on_disk), 3, 0)
+    files = [path for path in (store.path / "objects").rglob("*") if path.is_file()]
+    on_disk = [path.stat().st_size for path in files if path.suffix != ".idx"]
+    assert (stats.objects, stats.runs, stats.datasets) == (len(fate.copies(store)), 3, 0)
     assert stats.stored_bytes == sum(on_disk)
     assert stats.logical_bytes > stats.content_bytes
     assert stats.dedup_ratio == stats.logical_bytes / stats.content_bytes

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import random
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from rosdb import Link, ObjectId, Store, disk, errors, transaction
-from rosdb.object_store import WHOLE_BYTES_MAX
+from rosdb.chunks import CHUNK_BYTES_MAX, WHOLE_BYTES_MAX
 from rosdb.objects import Kind, id_of
 
 SECTOR = 512
@@ -205,13 +206,14 @@ def test_a_ref_s_name_is_checked(store):
 
 
 @pytest.mark.parametrize("limit", [0, 1_000, 2**26])
-def test_large_transactions_are_staged_on_the_way(store, tmp_path, monkeypatch, limit):
+def test_large_transactions_are_staged_on_the_way(store, fate, tmp_path, monkeypatch, limit):
     monkeypatch.setattr(transaction, "_PENDING_BYTES_MAX", limit)
-    (tmp_path / "large").write_bytes(b"x" * (WHOLE_BYTES_MAX + 1))
+    content = random.Random(1).randbytes(WHOLE_BYTES_MAX + 1)
+    (tmp_path / "large").write_bytes(content)
 
     with store.transaction() as tx:
         blobs = [tx.put_blob(b"%d" % i * 300) for i in range(20)]
-        large = [tx.put_file(tmp_path / "large"), tx.put_blob(b"x" * (WHOLE_BYTES_MAX + 1))]
+        large = [tx.put_file(tmp_path / "large"), tx.put_blob(content)]
         links = {f"b{i}": link for i, link in enumerate([*blobs, *large])}
         record = tx.put_record("many/v1", {}, links)
         again = [tx.put_file(tmp_path / "large"), tx.put_blob(b"0" * 300)]
@@ -219,18 +221,61 @@ def test_large_transactions_are_staged_on_the_way(store, tmp_path, monkeypatch, 
 
     assert again == [large[0], blobs[0]]
     assert store.check().ok
-    assert store.check().objects == 22
+    copies = fate.copies(store)
+    assert fate.objects(store) == {record, *blobs, large[0]}
+    assert {len(each) for each in copies.values()} == {1}
+    assert len(copies) > 22 + len(content) // CHUNK_BYTES_MAX
+    assert store.get_blob(large[0]) == content
     assert list((store.path / "tmp").iterdir()) == []
 
 
-def test_what_was_stored_already_is_not_counted_as_new(store):
+@pytest.mark.parametrize(("is_moved", "size"), [(False, 1016), (True, 1072)])
+def test_what_was_stored_already_is_not_counted_as_new(store, is_moved, size):
     content = os.urandom(1000)
     with store.transaction() as first:
-        first.put_blob(content)
+        link = first.put_blob(content)
+        if is_moved:
+            first.move_ref("names/x", link, expected=None)
     with store.transaction() as second:
         second.put_blob(content)
+        if is_moved:
+            second.move_ref("names/y", link, expected=None)
 
-    assert (first.stored_bytes, second.stored_bytes) == (1016, 0)
+    assert (first.stored_bytes, second.stored_bytes) == (size, 0)
+
+
+def test_a_transaction_is_one_pack_and_a_single_put_a_loose_object(store, fate):
+    alone = store.put_blob(b"alone")
+    with store.transaction() as tx:
+        two = {tx.put_blob(b"one of two"), tx.put_blob(b"another")}
+    with store.transaction() as tx:
+        moved = tx.put_blob(b"moved")
+        tx.move_ref("names/x", moved, expected=None)
+    with store.transaction() as tx:
+        tx.move_ref("names/y", moved, expected=None)
+
+    packed = [{h.digest for _, h in pack.scan() if h} for pack in fate.packs(store)]
+    assert fate.loose(store).keys() == {alone}
+    assert sorted(packed, key=len) == [{moved.digest}, {link.digest for link in two}]
+
+
+def test_what_is_stored_in_any_way_is_not_stored_again(store, fate, tmp_path):
+    content = random.Random(1).randbytes(WHOLE_BYTES_MAX + 1)
+    (tmp_path / "large").write_bytes(content)
+    store.put_blob(b"loose")
+    with store.transaction() as tx:
+        tx.put_blob(b"packed")
+        tx.put_file(tmp_path / "large")
+    before = fate.copies(store)
+
+    store.put_blob(content)
+    store.put_blob(b"packed")
+    with store.transaction() as tx:
+        links = [tx.put_blob(b"loose"), tx.put_blob(b"packed"), tx.put_file(tmp_path / "large")]
+        tx.move_ref("names/x", links[-1], expected=None)
+
+    assert fate.copies(store) == before
+    assert tx.stored_bytes == 0
 
 
 # --- Every disk call, failing -------------------------------------------------------------------
@@ -244,8 +289,9 @@ class Disk:
     """The disk's primitives, counted; one of them may fail, before it acts or after.
 
     It knows what a power cut loses: names in folders that were not synced since, and the end of a
-    file that was not. And it holds the order of writing: a file is synced before it gets its name,
-    and all that a journal entry may lead to has its name for good before the entry is written.
+    file that was not. And it holds the order of writing: a pack is synced before it gets its name,
+    and all that a journal entry may lead to has its name for good before the entry is written. Only
+    the index of a pack may be lost, or torn.
     """
 
     PRIMITIVES = (
@@ -255,6 +301,7 @@ class Disk:
         "publish",
         "sync",
         "sync_folder",
+        "write",
         "write_synced",
     )
 
@@ -264,8 +311,10 @@ class Disk:
         self.is_after = False
         self.failure: Callable[[], BaseException] = PowerCut
         self.journal = journal
-        self.dirty: set[int] = set()
+        self.dirty: dict[int, Path] = {}
+        self.named: list[Path] = []
         self.loose_names: set[Path] = set()
+        self.torn_indexes: set[Path] = set()
         self.synced_folders: list[Path] = []
         for name in self.PRIMITIVES:
             patch.setattr(disk, name, self._wrapped(name, getattr(disk, name)))
@@ -278,7 +327,7 @@ class Disk:
             if is_chosen and not self.is_after:
                 raise self.failure()
             result = real(*arguments)
-            self._after(name, arguments)
+            self._after(name, arguments, result)
             if is_chosen:
                 if name == "open_temporary":
                     result[0].close()
@@ -289,36 +338,53 @@ class Disk:
         return call
 
     def _before(self, name: str, arguments: tuple[Any, ...]) -> None:
-        if name == "write_synced":
+        if name in ("write", "write_synced"):
             handle = arguments[0]
-            if Path(handle.name) == self.journal:
+            if Path(handle.name) == self.journal and name == "write_synced":
                 assert not self.loose_names, "an entry is written before its objects are durable"
-                assert not self.dirty, "an entry is written before its objects are synced"
-            self.dirty.add(os.fstat(handle.fileno()).st_ino)
+                dirty = [path for path in self.dirty.values() if path.exists()]
+                assert not dirty, "an entry is written before its objects are synced"
+            self.dirty[os.fstat(handle.fileno()).st_ino] = Path(handle.name)
         elif name == "publish":
             temporary, target = arguments
+            if target.suffix == ".idx":
+                self.dirty.pop(temporary.stat().st_ino, None)
+                self.torn_indexes.add(target)
             assert temporary.stat().st_ino not in self.dirty, "a name is given before a sync"
             self.loose_names.add(target)
 
-    def _after(self, name: str, arguments: tuple[Any, ...]) -> None:
+    def _after(self, name: str, arguments: tuple[Any, ...], result: Any) -> None:
         if name == "sync":
-            self.dirty.discard(os.fstat(arguments[0]).st_ino)
+            self.dirty.pop(os.fstat(arguments[0]).st_ino, None)
         elif name == "sync_folder":
             self.loose_names = {p for p in self.loose_names if p.parent != arguments[0]}
             self.synced_folders.append(arguments[0])
+        elif name == "open_temporary":
+            self.dirty[os.fstat(result[0].fileno()).st_ino] = result[1]
+        elif name == "publish":
+            self.named.append(arguments[1])
 
     def lose(self, before: bytes, lost_sectors: int) -> None:
-        """Take away what a power cut would: names, and sectors of the journal's end."""
+        """Take away what a power cut would: names, and sectors of what was not synced."""
         for path in self.loose_names:
             path.unlink(missing_ok=True)
-        data = bytearray(self.journal.read_bytes())
+        for path in self.torn_indexes:
+            if path.exists():
+                path.chmod(0o644)
+                path.write_bytes(torn(b"", path.read_bytes(), lost_sectors))
         if self.journal.stat().st_ino in self.dirty:
-            first = len(before) // SECTOR * SECTOR
-            for i, at in enumerate(range(first, len(data), SECTOR)):
-                a, b = max(at, len(before)), min(at + SECTOR, len(data))
-                if a < b and lost_sectors >> i & 1:
-                    data[a:b] = bytes(b - a)
-            self.journal.write_bytes(data)
+            self.journal.write_bytes(torn(before, self.journal.read_bytes(), lost_sectors))
+
+
+def torn(before: bytes, written: bytes, lost_sectors: int) -> bytes:
+    """Return what was written with some of the new sectors of zeros."""
+    data = bytearray(written)
+    first = len(before) // SECTOR * SECTOR
+    for i, at in enumerate(range(first, len(data), SECTOR)):
+        a, b = max(at, len(before)), min(at + SECTOR, len(data))
+        if a < b and lost_sectors >> i & 1:
+            data[a:b] = bytes(b - a)
+    return bytes(data)
 
 
 @pytest.fixture
@@ -326,7 +392,7 @@ def large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Give a file that is streamed; with a lower limit, for hundreds of times."""
     monkeypatch.setattr(transaction, "WHOLE_BYTES_MAX", 1000)
     path = tmp_path / "large"
-    path.write_bytes(b"abcdefgh" * 150)
+    path.write_bytes(random.Random(1).randbytes(30_000))
     return path
 
 
@@ -335,6 +401,7 @@ def before_it(store: Store) -> None:
     with store.transaction("before") as tx:
         tx.move_ref("names/kept", tx.put_blob(b"kept"), expected=None)
         tx.move_ref("names/moved", tx.put_blob(b"old"), expected=None)
+    list(store.refs())  # nothing is left to the index that the work would do
 
 
 def work(store: Store, large: Path) -> None:
@@ -363,16 +430,57 @@ def test_a_transaction_writes_in_order(tmp_path, large):
     fragile = steps(tmp_path / "store", large)
     calls = fragile.calls
 
-    kept = str(id_of(Kind.BLOB, b"kept"))
-    assert tmp_path / "store" / "objects" / kept[:2] in fragile.synced_folders, (
-        "another process may have named it a moment ago, and not synced the folder yet"
-    )
-    assert tmp_path / "store" / "objects" in fragile.synced_folders
-    assert calls[-2:] == ["write_synced", "sync"], "the journal's entry is the last word"
-    assert calls.count("publish") == 4
-    assert calls.count("write_synced") == 5
+    folder = tmp_path / "store" / "objects" / "pack"
+    syncs = [call for call in calls if call in ("sync", "sync_folder")]
+    assert syncs == ["sync", "sync_folder", "sync"], "the pack, its name, the journal"
+    assert fragile.synced_folders == [folder]
+    assert [(path.parent, path.suffix) for path in fragile.named] == [
+        (folder, ".pack"),
+        (folder, ".idx"),
+    ]
+    assert calls[-3:] == ["write_synced", "write", "sync"], "the journal's entry is the last word"
+    assert calls.count("write_synced") == 1
     last_name = max(i for i, call in enumerate(calls) if call == "publish")
-    assert set(calls[last_name + 1 :]) == {"sync_folder", "write_synced", "sync"}
+    assert calls[last_name + 1 :] == ["sync_folder", "write_synced", "write", "sync"]
+
+
+@pytest.mark.parametrize("is_loose", [False, True])
+def test_a_move_to_what_another_process_has_just_put_syncs_its_name(tmp_path, fate, is_loose):
+    """It may have named it a moment ago, and not synced the folder yet."""
+    store = Store.init(tmp_path / "store")
+    before_it(store)
+    kept = id_of(Kind.BLOB, b"kept")
+    if is_loose:
+        fate.loosen(store)
+    with pytest.MonkeyPatch.context() as patch:
+        fragile = Disk(patch, store.path / "journal")
+        with store.transaction() as tx:
+            tx.move_ref("names/again", tx.put_blob(b"kept"), expected=None)
+
+    folder = store.path / "objects" / (str(kept)[:2] if is_loose else "pack")
+    assert fragile.synced_folders == ([folder, folder.parent] if is_loose else [folder])
+    assert fragile.named == []
+    assert fragile.calls[-3:] == ["write_synced", "write", "sync"]
+    store.close()
+
+
+def test_a_single_put_writes_in_order(tmp_path):
+    store = Store.init(tmp_path / "store")
+    with pytest.MonkeyPatch.context() as patch:
+        fragile = Disk(patch, store.path / "journal")
+        link = store.put_blob(b"alone")
+
+    folder = store.path / "objects" / str(link)[:2]
+    assert fragile.named == [folder / str(link)[2:]]
+    assert fragile.synced_folders == [folder.parent, folder, folder.parent]
+    assert [call for call in fragile.calls if call in ("sync", "publish", "sync_folder")] == [
+        "sync",
+        "sync_folder",
+        "publish",
+        "sync_folder",
+        "sync_folder",
+    ]
+    store.close()
 
 
 State = tuple[dict[str, ObjectId], int]
@@ -400,6 +508,7 @@ class Case:
     fail_at: int
     is_after: bool
     is_journal: bool
+    is_index: bool
 
     def broken(self, patch: pytest.MonkeyPatch, failure: Callable[[], BaseException]) -> Disk:
         fragile = Disk(patch, self.path / "journal")
@@ -419,16 +528,26 @@ class Cases:
 @pytest.fixture
 def cases(tmp_path: Path, large: Path) -> Cases:
     calls = steps(tmp_path / "new", large).calls
-    assert len(calls) > 20
+    named = [number for number, call in enumerate(calls) if call == "publish"]
+    assert len(named) == 2
+    assert len(calls) > 10
     Store.init(tmp_path / "old").close()
-    before_it(Store.open(tmp_path / "old"))
+    with contextlib.closing(Store.open(tmp_path / "old")) as old:  # what is open is not copied
+        before_it(old)
     each = []
     for fail_at in range(len(calls)):
         for is_after in (False, True):
             path = tmp_path / f"{fail_at}-{is_after}"
             shutil.copytree(tmp_path / "old", path)
-            is_journal = fail_at >= len(calls) - 2
-            each.append(Case(path=path, fail_at=fail_at, is_after=is_after, is_journal=is_journal))
+            each.append(
+                Case(
+                    path=path,
+                    fail_at=fail_at,
+                    is_after=is_after,
+                    is_journal=fail_at >= len(calls) - 3,
+                    is_index=named[0] < fail_at <= named[1],
+                )
+            )
     return Cases(old=state(tmp_path / "old"), new=state(tmp_path / "new"), each=each)
 
 
@@ -437,12 +556,16 @@ def test_a_refusal_of_any_disk_call_lands_nothing(cases, large):
         store = Store.open(case.path)
         with pytest.MonkeyPatch.context() as patch:
             fragile = case.broken(patch, lambda: OSError(28, "No space left on device"))
-            with pytest.raises(errors.StoreUnwritable, match="No space left on device"):
-                work(store, large)
+            if case.is_index:
+                work(store, large)  # it is derived: without it the pack is read as well
+            else:
+                with pytest.raises(errors.StoreUnwritable, match="No space left on device"):
+                    work(store, large)
 
-        assert state(case.path) == cases.old, fragile.calls
+        assert state(case.path) == (cases.new if case.is_index else cases.old), fragile.calls
         assert list((case.path / "tmp").iterdir()) == [], fragile.calls
-        work(store, large)
+        if not case.is_index:
+            work(store, large)
         assert state(case.path) == cases.new
         store.close()
 

@@ -284,10 +284,10 @@ def test_writing_replaces_nothing(store, tmp_path):
     assert not (tmp_path / "elsewhere").exists()
 
 
-def test_a_missing_file_of_a_tree_is_named(store: Store, tmp_path: Path):
+def test_a_missing_file_of_a_tree_is_named(store: Store, fate, tmp_path: Path):
     link: Link = put_files(store, {"a": b"x", "b": b"y"})
     gone = store.get_tree(link)["b"].link
-    (store.path / "objects" / str(gone)[:2] / str(gone)[2:]).unlink()
+    fate.lose(store, gone)
 
     with pytest.raises(errors.ObjectMissing, match=str(gone)):
         write_folder(store, link, tmp_path / "out")
