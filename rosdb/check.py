@@ -102,6 +102,7 @@ def check(
     index_differs, cut = _compare(open_index, fresh_index)
     if state.ok and cut is not None:
         state = dataclasses.replace(state, ok=False, error=cut)
+    lists = {digest for _, digest, _ in found.lists}  # their chunks are counted
     touched = _touched(refs, found.links, found.bad_copies.keys() | missing.keys())
     reached = _reached(refs.values(), found.links)
     bad_files = found.bad_files | _bad_settings(journal)
@@ -120,7 +121,7 @@ def check(
 
     return Report(
         objects=len(found.sizes.keys() | found.bad_copies.keys()),
-        bytes=sum(size for each, size in found.sizes.items() if each in found.kinds),
+        bytes=sum(size for each, size in found.sizes.items() if each in found.kinds.keys() - lists),
         damaged=faults({each: "; ".join(why) for each, why in found.bad_copies.items()}),
         missing=faults(missing),
         dangling=tuple(ObjectId(each) for each in sorted(found.kinds.keys() - reached)),

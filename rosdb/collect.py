@@ -103,7 +103,7 @@ class CollectionPlan:
 
         Raises: CollectionRefused, StoreLocked, StoreUnwritable.
         """
-        if self._from_packs or self._from_loose:
+        if self._from_packs or self._from_loose or removal.leftovers(self._folder):
             with disk.exclusive_lock(self._folder / "merge.lock"):
                 # Another's, begun since the plan: its note would be lost under ours.
                 removal.finish_under_lock(self._folder, self._objects, _WAIT_SECONDS)
@@ -114,17 +114,34 @@ class CollectionPlan:
                         raise CollectionRefused("stat.db can be neither emptied nor removed")
                     self._sync_journal()
                     removal.remove(self._folder, self._objects, packs, loose)
+                    removal.sweep(self._folder)
+                    if len(packs) + len(loose) < len(self._from_packs) + len(self._from_loose):
+                        return self._measure()
         return self.outcome
+
+    def _measure(self) -> Collected:
+        """Return what it came to, where something of the plan was spared."""
+        return Collected(
+            objects_before=self.outcome.objects_before,
+            objects_after=sum(1 for _ in self._objects.listing()),
+            bytes_before=self.outcome.bytes_before,
+            bytes_after=self._objects.stored_bytes(),
+        )
 
     def _list_packs(self) -> dict[str, _File]:
         packs = self._objects.packs
         packs.refresh()
         packs.verify_indexes()
         found: dict[str, _File] = {}
+        gone: set[str] = set()
         while missing := [name for name in packs.names() if name not in found]:
+            if not gone.isdisjoint(missing):
+                raise CollectionRefused(f"pack {missing[0]} is listed, and cannot be opened")
             for name in missing:
                 if (file := self._pack(name)) is not None:
                     found[name] = file
+                else:
+                    gone.add(name)
             packs.refresh()  # one that is gone was merged, and lives on in one that is new
         return {name: found[name] for name in packs.names()}
 

@@ -1,8 +1,8 @@
-"""The one room that touches the disk, the clock and the name of the user.
+"""Durability, locks, the clock and the name of the user.
 
 Owns how bytes become durable (Law 5): write beside, sync, rename, sync the folder. Knows nothing
-of what is written. Every other room of the store goes through here, so that a test can count,
-refuse or tear each call.
+of what is written. What has to last goes through here, so that a test can count, refuse or tear
+each call.
 """
 
 import contextlib
@@ -252,7 +252,10 @@ def _lock(path: Path, operation: int, wait_seconds: float) -> Iterator[None]:
             if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
                 raise
             # A store that is only read: its locks are there, and can be shared with who writes.
-            handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            try:
+                handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            except FileNotFoundError:
+                raise error from None
     try:
         deadline = time.monotonic() + wait_seconds
         pause = 0.0002
@@ -264,7 +267,7 @@ def _lock(path: Path, operation: int, wait_seconds: float) -> Iterator[None]:
                 if time.monotonic() > deadline:
                     raise StoreLocked(str(path.parent), wait_seconds) from None
                 time.sleep(pause)
-                pause = min(pause * 2, 0.02)
+                pause = min(pause * 2, 0.002)
             except OSError as error:  # a file system without locks
                 raise StoreUnwritable(str(path), error.strerror or "no locks") from error
         yield

@@ -9,6 +9,7 @@ recipe, outcome) and the status between them, and nothing of markets.
 import contextlib
 import re
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +52,7 @@ class Index:
         self._journal = journal
         self._load = load
         self._inode = 0
+        self._alone = threading.RLock()
         self._db = self._open()
 
     def close(self) -> None:
@@ -66,17 +68,18 @@ class Index:
 
         Raises: JournalDamaged.
         """
-        try:
-            return self._catch_up()
-        except sqlite3.DatabaseError as error:
-            self._recover(error)
-        try:
-            return self._catch_up()
-        except sqlite3.DatabaseError:
-            # The disk is full, or refuses: the question can be answered all the same.
-            self._db.close()
-            self._db = index_file.create(index_file.MEMORY)
-            return self._catch_up()
+        with self._alone:
+            try:
+                return self._catch_up()
+            except sqlite3.DatabaseError as error:
+                self._recover(error)
+            try:
+                return self._catch_up()
+            except sqlite3.DatabaseError:
+                # The disk is full, or refuses: the question can be answered all the same.
+                self._db.close()
+                self._db = index_file.create(index_file.MEMORY)
+                return self._catch_up()
 
     def ref(self, name: str) -> Link | None:
         """Return what a ref leads to."""
@@ -98,7 +101,7 @@ class Index:
         sql = f"SELECT name, digest, kind, entry FROM refs WHERE {where}"
         for is_fresh in (False, True):
             rows = self._rows(sql, values)
-            told = [self._journal.target_at(entry, name) for name, _, _, entry in rows]
+            told = self._journal.targets([(entry, name) for name, _, _, entry in rows])
             if is_fresh or [link and (link.digest, link.kind) for link in told] == [
                 (digest, kind) for _, digest, kind, _ in rows
             ]:
@@ -135,7 +138,7 @@ class Index:
 
     def mark(self, run_id: ObjectId, status: str) -> None:
         """Note what a run turned out to be, in the cache only (its process died)."""
-        with contextlib.suppress(sqlite3.OperationalError):
+        with self._alone, contextlib.suppress(sqlite3.OperationalError):
             self._db.execute(
                 "UPDATE runs SET noted = IFNULL(noted, status), status = ?"
                 " WHERE run = ? AND status IN ('pending', 'running')",
@@ -163,13 +166,20 @@ class Index:
 
     def rebuild(self) -> None:
         """Read everything anew, whatever stands there."""
-        self._db.close()
-        self._db = self._made_anew()
-        self.catch_up()
+        with self._alone:
+            self._db.close()
+            self._db = self._made_anew()
+            self.catch_up()
 
     def _rows(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
+        with self._alone:
+            return self._rows_alone(sql, values)
+
+    def _rows_alone(self, sql: str, values: Sequence[Any]) -> list[Any]:
         try:
             return self._db.execute(sql, values).fetchall()
+        except (sqlite3.ProgrammingError, sqlite3.InterfaceError):
+            raise  # what was asked is wrong, not what is stored
         except sqlite3.DatabaseError as error:
             self._recover(error)
             self.catch_up()

@@ -81,6 +81,7 @@ class Journal:
         self._targets: dict[int, dict[str, Link]] = {}
         self._synced = START
         self._last_sync: weakref.finalize[Any, Journal] | None = None
+        self._failures: list[OSError] = []
 
     @property
     def may_lose_its_end(self) -> bool:
@@ -122,6 +123,7 @@ class Journal:
         Whatever stands behind ``end`` is a torn tail that ``entries`` has stopped at; it is cut.
         Raises: BadName, StoreUnwritable, JournalDamaged if the file no longer reaches ``end``.
         """
+        self._raise_failure()
         for text in (who, why):
             # With a sector of them a sound entry would look like one that a power cut has torn.
             if "\0" in text:
@@ -180,9 +182,17 @@ class Journal:
         return torn
 
     def close(self) -> None:
-        """Make durable what a batch has left for later."""
+        """Make durable what a batch has left for later.
+
+        Raises: StoreUnwritable, if that failed now or before.
+        """
         if self._last_sync is not None:
             self._last_sync()
+        self._raise_failure()
+
+    def _raise_failure(self) -> None:
+        if self._failures:
+            disk.refuse(self._failures[0], self.path)
 
     def _mark(self) -> int:
         """Return up to where batches have synced the entries; beyond the end where none have."""
@@ -198,7 +208,7 @@ class Journal:
         if self._last_sync is None or not self._last_sync.alive:
             if self._mark() == sys.maxsize:
                 _write_mark(self.path, end.offset)
-            self._last_sync = weakref.finalize(self, _sync_file, self.path)
+            self._last_sync = weakref.finalize(self, _sync_file, self.path, self._failures)
             timer = threading.Timer(_BATCH_SECONDS, self._last_sync)
             timer.daemon = True
             timer.start()
@@ -218,28 +228,25 @@ class Journal:
                         raise
             self._synced = end.offset
 
-    def target_at(self, offset: int, ref: str) -> Link | None:
-        """Return where the entry that starts at an offset moved a ref; None if it did not.
+    def targets(self, moves: Sequence[tuple[int, str]]) -> list[Link | None]:
+        """Return where the entry that starts at each offset moved a ref; None if it did not.
 
         An entry is checked by its own hash, so what is answered was once true of the ref.
         """
         # A batch moves hundreds of refs in one entry: it is read once for all of them.
-        targets = self._targets.get(offset) or self._targets_at(offset)
-        if len(self._targets) >= _ENTRIES_KEPT:
-            self._targets.clear()
-        self._targets[offset] = targets
-        return targets.get(ref)
-
-    def _targets_at(self, offset: int) -> dict[str, Link]:
-        with self._open() as handle:
-            size = os.fstat(handle.fileno()).st_size
-            try:
-                handle.seek(offset)
-                payload, _ = read_frame(handle.read, offset, size)
-                moves = canonical.decode(payload)["moves"]
-                return {ref: value_link(new) for ref, _, new in moves if new is not None}
-            except (Torn, StoreError, LookupError, TypeError, ValueError, OSError):
-                return {}
+        with contextlib.ExitStack() as opened:
+            handle: BinaryIO | None = None
+            found: list[Link | None] = []
+            for offset, ref in moves:
+                targets = self._targets.get(offset)
+                if not targets:
+                    handle = handle or opened.enter_context(self._open())
+                    targets = _targets_at(handle, offset)
+                    if len(self._targets) >= _ENTRIES_KEPT:
+                        self._targets.clear()
+                    self._targets[offset] = targets
+                found.append(targets.get(ref))
+            return found
 
     def bytes_behind(self, position: Position) -> int:
         """Return how many bytes stand behind a position: newer entries, or a torn tail.
@@ -279,11 +286,16 @@ class Journal:
                 position = entry.end
 
 
-def _sync_file(path: Path) -> None:
-    with contextlib.suppress(OSError), path.open("rb") as handle:
-        size = os.fstat(handle.fileno()).st_size
-        disk.sync(handle.fileno())
-        _write_mark(path, size)
+def _sync_file(path: Path, failures: list[OSError]) -> None:
+    """Sync what a batch has left; after a failure nobody knows what is durable, and it is kept."""
+    try:
+        with path.open("rb") as handle:
+            size = os.fstat(handle.fileno()).st_size
+            disk.sync(handle.fileno())
+        if not failures:
+            _write_mark(path, size)
+    except OSError as error:
+        failures.append(error)
 
 
 def _write_mark(path: Path, offset: int) -> None:
@@ -308,6 +320,17 @@ def _mark_path(path: Path) -> Path:
 def create(path: Path, temporary_folder: Path) -> None:
     """Write an empty journal."""
     disk.replace_file(path, MAGIC, temporary_folder)
+
+
+def _targets_at(handle: BinaryIO, offset: int) -> dict[str, Link]:
+    size = os.fstat(handle.fileno()).st_size
+    try:
+        handle.seek(offset)
+        payload, _ = read_frame(handle.read, offset, size)
+        moves = canonical.decode(payload)["moves"]
+        return {ref: value_link(new) for ref, _, new in moves if new is not None}
+    except (Torn, StoreError, LookupError, TypeError, ValueError, OSError):
+        return {}
 
 
 def _value_or_nil(link: Link | None) -> canonical.Value:

@@ -49,10 +49,14 @@ def merge_packs(packs: Packs, names: list[str], temporary_folder: Path) -> bool:
 
     Raises: StoreUnwritable.
     """
-    sources = [PackFile(packs.path(name)) for name in names]
     writer = PackWriter(temporary_folder)
     try:
-        if not copy_entries(sources, writer):
+        try:
+            sources = [PackFile(packs.path(name)) for name in names]
+            is_sound = copy_entries(sources, writer)
+        except OSError:
+            is_sound = False  # what cannot be read now is left for a better day
+        if not is_sound:
             for name in names:
                 packs.leave_alone(name)
             return False
@@ -112,10 +116,12 @@ def merge_indexes(packs: Packs) -> bool:
 
 def _due_indexes(packs: Packs) -> list[list[str]]:
     """Return indexes that are to become one, by magnitude."""
+    small = set(packs.smaller_than(MERGED_BELOW_BYTES))
     by_magnitude: dict[int, list[str]] = {}
+    if len(packs.layers()) - len(small) < FAN_IN:
+        return []
     for name, layer in packs.layers().items():
-        sizes = map(packs.size, layer.index.pack_names)
-        if not packs.is_left_alone(name) and min(sizes, default=0) >= MERGED_BELOW_BYTES:
+        if not packs.is_left_alone(name) and small.isdisjoint(layer.index.pack_names):
             magnitude = layer.index.count.bit_length() // _MAGNITUDE_BITS
             by_magnitude.setdefault(magnitude, []).append(name)
     return [names for names in by_magnitude.values() if len(names) >= FAN_IN]
@@ -140,10 +146,10 @@ def _disjoint(packs: Packs, names: list[str]) -> list[str]:
 def _due(packs: Packs) -> list[str]:
     """Return packs that are to become one; the smallest magnitude first."""
     by_magnitude: dict[int, list[str]] = {}
-    for name in packs.names():
-        size = packs.size(name)
-        if size < MERGED_BELOW_BYTES and not packs.is_left_alone(name):
-            by_magnitude.setdefault(size.bit_length() // _MAGNITUDE_BITS, []).append(name)
+    for name in packs.smaller_than(MERGED_BELOW_BYTES):
+        if not packs.is_left_alone(name):
+            magnitude = packs.size(name).bit_length() // _MAGNITUDE_BITS
+            by_magnitude.setdefault(magnitude, []).append(name)
     for magnitude in sorted(by_magnitude):
         if len(by_magnitude[magnitude]) >= FAN_IN:
             # And all that is smaller goes along: it costs next to nothing.

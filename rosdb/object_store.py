@@ -5,6 +5,7 @@ An id may be stored several times; any copy that verifies will do. A reader that
 the packs again, then verifies their indexes, before it says missing.
 """
 
+import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,8 +15,8 @@ from rosdb import blob_file, chunks, codec, disk, pack_file
 from rosdb.errors import NotCanonical, ObjectCorrupt, ObjectMissing
 from rosdb.loose import LooseObjects
 from rosdb.objects import Kind, ObjectId, Record, decode_record, hasher
-from rosdb.pack_file import Damaged, Entry, PackWindow
-from rosdb.packs import Packs, Place
+from rosdb.pack_file import Damaged, Entry
+from rosdb.packs import Packs, Place, Windows
 
 T = TypeVar("T")
 
@@ -171,15 +172,12 @@ class Objects:
 
     def part_loader(self) -> blob_file.Load:
         """Return a ``load_part`` for parts that stand near each other, as those of a blob do."""
-        windows: dict[str, PackWindow] = {}
+        windows = Windows(self.packs)
 
         def load(digest: bytes, entry: Entry) -> codec.Stored:
             for place in self.packs.places(digest):
                 try:
-                    window = windows.get(place.pack)
-                    if window is None:
-                        window = windows[place.pack] = PackWindow(self.packs.pack(place.pack))
-                    header, _, stored = window.entry(place.offset)
+                    header, _, stored = windows.entry(place)
                     if header.digest == digest and header.entry is entry:
                         return pack_file.decode_content(header, stored)
                 except (Damaged, OSError):
@@ -265,8 +263,11 @@ class Objects:
 
     def stored_bytes(self) -> int:
         """Return what all objects take on disk, indexes left out."""
-        packed = sum(self.packs.pack(name).size for name in self.packs.names())
-        return packed + sum(self.loose.status(each).st_size for each in self.loose.listing())
+        total = sum(self.packs.size(name) for name in self.packs.names())
+        for object_id in self.loose.listing():
+            with contextlib.suppress(ObjectMissing):  # collected since it was listed
+                total += self.loose.status(object_id).st_size
+        return total
 
     def _packed(self, place: Place, digest: bytes) -> tuple[Entry, codec.Stored]:
         """Return the content of an entry, verified; of a chunk list, what its check vouches for.

@@ -5,24 +5,32 @@ An index is believed only as far as the entry at its offset carries the id; so a
 an object, never change it, and before an object is called missing the indexes are verified.
 """
 
+from __future__ import annotations
+
 import contextlib
+import functools
 import os
 import re
+import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Concatenate, Final, ParamSpec, TypeVar
 
 from blake3 import blake3
 
 from rosdb import disk
 from rosdb.errors import StoreUnwritable
-from rosdb.pack_file import Damaged, Header, PackFile, PackWriter
+from rosdb.pack_file import Damaged, Header, PackFile, PackWindow, PackWriter
 from rosdb.pack_index import PackIndex, Row, encode_index, open_index
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 _FILE: Final = re.compile(r"(pack|multi)-([0-9a-f]{64})\.(pack|idx)")
-_OPEN_PACKS_MAX: Final = 128
+_OPEN_PACKS_MAX: Final = 64
+_WINDOWS_MAX: Final = 8
 
 
 def is_pack_file(name: str) -> bool:
@@ -46,6 +54,17 @@ class Layer:
     path: Path | None
 
 
+def _alone(method: Callable[Concatenate[Packs, P], R]) -> Callable[Concatenate[Packs, P], R]:
+    """Let one thread at a time change what is known of the packs."""
+
+    @functools.wraps(method)
+    def call(packs: Packs, /, *arguments: P.args, **named: P.kwargs) -> R:
+        with packs._alone:
+            return method(packs, *arguments, **named)
+
+    return call
+
+
 class Packs:
     """The packs under one folder."""
 
@@ -55,7 +74,10 @@ class Packs:
         self._layers: dict[str, Layer] = {}
         self._order: list[PackIndex] = []
         self._names: set[str] = set()
+        self._listed: set[str] = set()
         self._sizes: dict[str, int] = {}
+        self._alone = threading.RLock()
+        self._large: set[str] = set()
         self._left_alone: set[str] = set()
         self._rebuilt_count = 0
         self._open: OrderedDict[str, PackFile] = OrderedDict()
@@ -81,12 +103,15 @@ class Packs:
 
         Raises: OSError.
         """
-        pack = self._open.get(name)
-        if pack is None:
-            pack = self._open[name] = PackFile(self.path(name))
-            if len(self._open) > _OPEN_PACKS_MAX:
-                self._open.popitem(last=False)
-        return pack
+        with self._alone:
+            pack = self._open.get(name)
+            if pack is None:
+                pack = self._open[name] = PackFile(self.path(name))
+                if len(self._open) > _OPEN_PACKS_MAX:
+                    self._open.popitem(last=False)
+            else:
+                self._open.move_to_end(name)
+            return pack
 
     def header(self, place: Place, digest: bytes) -> Header:
         """Return the header of an entry that is to carry an id.
@@ -122,6 +147,14 @@ class Packs:
                 return 0
         return size
 
+    @_alone
+    def smaller_than(self, size_bytes: int) -> list[str]:
+        """List the packs below a size, sorted; the others are remembered, and looked at once."""
+        self.list_once()
+        small = [name for name in self._names - self._large if self.size(name) < size_bytes]
+        self._large |= {n for n in self._names - self._large if self.size(n) >= size_bytes}
+        return sorted(small)
+
     def leave_alone(self, name: str) -> None:
         """Merge a pack or index no more: a damaged one is to be found as it is."""
         self._left_alone.add(name)
@@ -153,6 +186,7 @@ class Packs:
                 if is_there[number]:
                     yield digest
 
+    @_alone
     def refresh(self) -> bool:
         """List the folder again; tell whether a pack or index has come or gone."""
         try:
@@ -160,7 +194,9 @@ class Packs:
         except OSError as error:
             disk.refuse_to_guess(error, self.folder)
             listed = set()  # it is not there, or something else stands in its place
-        self._is_listed = True
+        if self._is_listed and listed == self._listed:
+            return False
+        self._is_listed, self._listed = True, listed
         files = {name: match for name in listed if (match := _FILE.fullmatch(name))}
         names = {m[2] for m in files.values() if m[1] == "pack" and m[3] == "pack"}
         indexes = {
@@ -184,12 +220,13 @@ class Packs:
                     index = open_index(self.folder / name)
                     if name.startswith("multi") or index.pack_names == [name[5:69]]:
                         self._layers[name] = Layer(index, self.folder / name)
-                        covered = self._covered()
+                        covered.update(index.pack_names)
         for name in sorted(names - covered):
             self._rebuild(name)
         self._sort()
         return True
 
+    @_alone
     def verify_indexes(self) -> int:
         """Hold each index against its checksum; rebuild those that fail, and count them.
 
@@ -214,6 +251,7 @@ class Packs:
         count, self._rebuilt_count = self._rebuilt_count, 0
         return count
 
+    @_alone
     def write_pack(self, writer: PackWriter, *, is_synced: bool) -> str:
         """Publish a pack and its index, and make their names durable; return the pack's name.
 
@@ -228,9 +266,11 @@ class Packs:
             with disk.refusals(self.folder):
                 disk.sync_folder(self.folder)
         self._names.add(name)
+        self._listed |= {self.path(name).name, self.index_path(name).name}
         self._sort()
         return name
 
+    @_alone
     def replace_indexes(self, old: list[str], data: bytes) -> None:
         """Put one index in the place of several, which covers all that they cover.
 
@@ -247,6 +287,7 @@ class Packs:
             self._layers.pop(each, None)
         self._sort()
 
+    @_alone
     def forget(self, names: list[str]) -> None:
         """Unlink packs, and the indexes that cover no other pack.
 
@@ -258,6 +299,7 @@ class Packs:
                 self._open.pop(name, None)
                 disk.remove(self.path(name))
                 disk.remove(self.index_path(name))
+                self._listed -= {self.path(name).name, self.index_path(name).name}
         for name, layer in list(self._layers.items()):
             if self._names.isdisjoint(layer.index.pack_names):
                 del self._layers[name]
@@ -319,6 +361,28 @@ class Packs:
                 disk.remove(temporary)
                 raise
         return target
+
+
+class Windows:
+    """Windows on the packs that one blob lies in; of many packs, on those read last."""
+
+    def __init__(self, packs: Packs) -> None:
+        self._packs = packs
+        self._windows: OrderedDict[str, PackWindow] = OrderedDict()
+
+    def entry(self, place: Place) -> tuple[Header, bytes, memoryview]:
+        """Return the entry at a place, whatever it carries.
+
+        Raises: Damaged; OSError.
+        """
+        window = self._windows.get(place.pack)
+        if window is None:
+            window = self._windows[place.pack] = PackWindow(self._packs.pack(place.pack))
+            if len(self._windows) > _WINDOWS_MAX:
+                self._windows.popitem(last=False)
+        else:
+            self._windows.move_to_end(place.pack)
+        return window.entry(place.offset)
 
 
 def _carrying(header: Header, digest: bytes) -> Header:

@@ -18,6 +18,7 @@ from rosdb.object_store import Objects
 from rosdb.objects import ObjectId
 
 _NOTE: Final = "doomed"
+_LEFTOVER_SECONDS: Final = 86_400
 
 
 def is_unfinished(folder: Path) -> bool:
@@ -86,6 +87,27 @@ def remove(folder: Path, objects: Objects, packs: Iterable[str], loose: Iterable
     if lines:
         disk.replace_file(folder / _NOTE, "".join(lines).encode(), folder / "tmp")
         _unlink(folder, objects, lines)
+
+
+def leftovers(folder: Path) -> list[Path]:
+    """List the temporary files that dead processes have left: none that is younger than a day."""
+    oldest_ns = disk.now_ns() - _LEFTOVER_SECONDS * 1_000_000_000
+    found: list[Path] = []
+    for path in (folder / "tmp").glob("[0-9]*-[0-9]*"):
+        with contextlib.suppress(OSError):
+            if path.is_file() and path.stat().st_mtime_ns < oldest_ns:
+                found.append(path)
+    return found
+
+
+def sweep(folder: Path) -> None:
+    """Remove what dead processes have left. The caller is alone: nobody's pack is in the making.
+
+    Raises: StoreUnwritable.
+    """
+    with disk.refusals(folder):
+        for path in leftovers(folder):
+            disk.remove(path)
 
 
 def finish(folder: Path, objects: Objects, wait_seconds: float = disk.LOCK_SECONDS_MAX) -> None:

@@ -11,6 +11,8 @@ def resolve(index: Index, revision: str) -> ObjectId:
 
     Raises: RefMissing, IdAmbiguous.
     """
+    if not revision.isprintable():
+        raise RefMissing(ascii(revision))
     wanted = refs.parse_revision(revision)
     found: ObjectId | None = None
     if isinstance(wanted, refs.Newest):

@@ -42,13 +42,17 @@ def spread(work: Callable[[T], R], tasks: Sequence[T]) -> Iterator[R]:
         for worker in workers:
             worker.give(next(waiting))
         busy = {worker.results: worker for worker in workers}
+        poll = select.poll()
+        for worker in workers:
+            poll.register(worker.results, select.POLLIN)
         while busy:
-            for ready in select.select(list(busy), [], [])[0]:
+            for ready, _ in poll.poll():
                 result = busy[ready].take()
                 index = next(waiting, _END)
                 busy[ready].give(index)
                 if index == _END:
                     del busy[ready]
+                    poll.unregister(ready)
                 yield result
     finally:
         for worker in workers:

@@ -1,6 +1,6 @@
 """The store: the one object that outsiders hold.
 
-Owns the folder's layout and the public verbs; each is a few lines over the room that does it.
+Owns the public verbs; each is a few lines over the room that does it.
 """
 
 import contextlib
@@ -115,7 +115,8 @@ class Store:
         """
         is_synced = self.settings.durability != "none"
         with self._writers.writing():
-            layout.upgrade(self.path)
+            if self._index is None:
+                layout.upgrade(self.path)
             self._opened()
             transaction = Transaction(
                 self._objects,
@@ -145,7 +146,7 @@ class Store:
         return self._writers.writing()
 
     def merge_packs(self) -> bool:
-        """Merge packs and indexes where there are too many; tell whether any were."""
+        """Merge packs and indexes where there are too many."""
         return merge.merge(self._objects.packs, self.path / "tmp", self.path / "merge.lock")
 
     def plan_collection(self, *, grace_seconds: float = GRACE_SECONDS) -> CollectionPlan:
@@ -155,8 +156,10 @@ class Store:
         that was put outside of a transaction with a move can go at once.
 
         Units:  grace_seconds in seconds.
-        Raises: CollectionRefused if something that is reached cannot be read, JournalDamaged.
+        Raises: CollectionRefused if what is reached cannot be read, JournalDamaged, BadSetting.
         """
+        read_settings(self.path / "config.toml")  # whoever cannot read them does not delete
+        self._caught_up()  # an index that has read further than there is knows of more refs
         removal.finish(self.path, self._objects)
         older_than_ns = disk.now_ns() - round(grace_seconds * 1e9) if grace_seconds > 0 else None
         return CollectionPlan(
@@ -295,7 +298,7 @@ class Store:
                     yield move
 
     def resolve(self, revision: str) -> ObjectId:
-        """Return the run that a revision names: a hash, a prefix, a name, ``@``, ``@~2``, ``ID@``.
+        """Return the run that a revision names: a hash, a prefix, a name, ``@``, ``@~2``.
 
         Raises: RefMissing, IdAmbiguous.
         """
@@ -341,10 +344,7 @@ class Store:
         self._caught_up().mark(run_id, status)
 
     def stats(self) -> stats.Stats:
-        """Measure the store: counts, sizes, and what sharing saves.
-
-        Raises: ObjectMissing, ObjectCorrupt.
-        """
+        """Measure the store. Raises: ObjectMissing, ObjectCorrupt."""
         index = self._caught_up()
         runs = [link for _, link in index.refs(refs.RUNS)]
         datasets = [link for _, link in index.refs(refs.DATASETS)]
@@ -355,15 +355,18 @@ class Store:
     ) -> check.Report:
         """Re-hash every object, walk every link, verify the journal.
 
-        Quick: structure and checksums of what is stored, not the content. Nothing is changed but
-        what is derived: an index that differs is rebuilt.
+        Quick: structure and checksums, not the content. An index that differs is rebuilt.
         """
-        with contextlib.suppress(StoreError):  # on a disk that is only read it stays
-            removal.finish(self.path, self._objects)
         fresh = Index(None, self._journal, self._objects.load_record)
-        report = check.check(
-            self._objects, self._journal, self._caught_up, fresh, advance, is_quick=is_quick
-        )
+        with contextlib.ExitStack() as held:
+            # That nothing is moved or removed meanwhile; on a disk that is only read nobody does.
+            with contextlib.suppress(StoreError):
+                removal.finish(self.path, self._objects)
+                held.enter_context(disk.exclusive_lock(self.path / "merge.lock"))
+                held.enter_context(self._writers.writing())
+            report = check.check(
+                self._objects, self._journal, self._caught_up, fresh, advance, is_quick=is_quick
+            )
         fresh.close()
         if report.index_differs:
             self._caught_up().rebuild()

@@ -61,6 +61,7 @@ class Transaction:
         self._pending: dict[Link, bytes] = {}
         self._pending_bytes = 0
         self._moves: dict[str, tuple[ObjectId | None, Link | None]] = {}
+        self._is_over = False
         self.stored_bytes = 0
         """What the landed objects take on disk, those stored already left out."""
 
@@ -74,6 +75,9 @@ class Transaction:
         with open(path, "rb", buffering=0) as source:
             size = min(os.fstat(source.fileno()).st_size, WHOLE_BYTES_MAX)
             head = source.read(size + 1)
+            # A read may be cut short, and says the end of the file by giving nothing.
+            while len(head) <= size and (more := source.read(size + 1 - len(head))):
+                head += more
             if len(head) <= size:
                 return self._put(Kind.BLOB, head)
             source.seek(0)
@@ -136,6 +140,7 @@ class Transaction:
         ``None`` as new removes the ref, as expected says that there is none.
         Raises: BadName, ObjectMissing if the new value leads nowhere.
         """
+        assert not self._is_over, "the transaction is over"
         refs.check_ref(name)
         assert name not in self._moves, f"{name} is moved twice in one transaction"
         self._moves[name] = (expected, None if new is None else self.typed(new))
@@ -168,6 +173,7 @@ class Transaction:
             self.stat_cache.commit()
 
     def _move(self) -> None:
+        self._ref_tail.catch_up()  # what takes long, before anybody has to wait
         with self._lock():
             end = self._ref_tail.catch_up()
             moves: list[tuple[str, Link | None, Link | None]] = []
@@ -183,6 +189,7 @@ class Transaction:
 
     def abandon(self) -> None:
         """Drop everything, the moves as well: they may lead to what was on its way."""
+        self._is_over = True
         self._batch.abandon()
         if self.stat_cache is not None:
             self.stat_cache.close()
@@ -191,6 +198,7 @@ class Transaction:
         self._moves.clear()
 
     def _put(self, kind: Kind, content: bytes) -> Link:
+        assert not self._is_over, "the transaction is over"
         if kind is Kind.BLOB and len(content) > WHOLE_BYTES_MAX:
             return self._put_stream(io.BytesIO(content).readinto)
         link = id_of(kind, content)
@@ -203,6 +211,7 @@ class Transaction:
         return link
 
     def _put_stream(self, read_into: Callable[[memoryview], int]) -> Link:
+        assert not self._is_over, "the transaction is over"
         self._stage()  # what is pending stands ahead of what links to it
         digest, _ = put_stream(read_into, self._batch)
         link = Link(digest, Kind.BLOB)
@@ -216,7 +225,8 @@ class Transaction:
 
     def _flush(self) -> None:
         # One object that nothing moves to is a file of its own: a pack would be two.
-        if len(self._pending) == 1 and not self._moves and self._batch.is_empty:
+        is_single = len(self._pending) == 1 and not self._moves and self._batch.is_empty
+        if is_single and self._pending_bytes <= WHOLE_BYTES_MAX:
             self._batch.put_loose(*self._pending.popitem())
         self._stage()
         self._batch.publish()

@@ -15,8 +15,8 @@ from rosdb.codec import Stored
 from rosdb.errors import ObjectCorrupt, ObjectMissing
 from rosdb.object_store import Objects
 from rosdb.objects import Kind, hasher
-from rosdb.pack_file import Damaged, Entry, PackWindow
-from rosdb.packs import Place
+from rosdb.pack_file import Damaged, Entry
+from rosdb.packs import Place, Windows
 
 PART_BAD: Final = "a part of it is damaged or missing"
 USELESS: Final = "its chunks do not hash to its id"
@@ -46,7 +46,7 @@ class ListVerifier:
         self._objects = objects
         self._where = where
         self._path: list[tuple[Row, Any]] = []
-        self._windows: dict[str, PackWindow] = {}
+        self._windows = Windows(objects.packs)
         self._met: set[bytes] = set()
         self.verified: Verified = {}
 
@@ -98,19 +98,15 @@ class ListVerifier:
     def _chunk(self, digest: bytes) -> Stored:
         place = self._where.get(digest)
         if place is not None:
-            window = self._windows.get(place.pack)
-            if window is None:
-                pack = self._objects.packs.pack(place.pack)
-                window = self._windows[place.pack] = PackWindow(pack)
             try:
-                return self._read(window, place, digest)
-            except Damaged:
+                return self._read(place, digest)
+            except (Damaged, OSError):
                 pass  # another copy may be sound
         return self._objects.load_part(digest, Entry.BLOB)
 
-    def _read(self, window: PackWindow, place: Place, digest: bytes) -> Stored:
+    def _read(self, place: Place, digest: bytes) -> Stored:
         """Return a chunk's content; the first time, hold it against its check and its id."""
-        header, head, stored = window.entry(place.offset)
+        header, head, stored = self._windows.entry(place)
         if header.digest != digest or header.entry is not Entry.BLOB:
             raise Damaged("another entry stands where its index points")
         if digest in self._met:

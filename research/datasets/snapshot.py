@@ -114,19 +114,24 @@ def _store(context: Context, source: Source, fields: Mapping[str, Any], reads_al
     with store.transaction(f"data add {label}", reads_all=reads_all) as tx:
         links = {"files": put_files(tx, source.files)}
         source.check_unchanged()
+        if source.bars is not None:
+            links["bars"] = tx.put_table(source.bars, source.units())
+        link = tx.put_record(SCHEMA, fields, links)
         existing = store.ref(DATASETS + label)
-        if existing is not None:
+        if existing is None:
+            tx.move_ref(DATASETS + label, link, expected=None)
+        elif existing != link:
             snapshot = read_snapshot(store, existing)
+            tx.abandon()  # the same files, told of in other words
             if snapshot.files != links["files"]:
                 raise NameTaken(
                     "dataset", snapshot.label, "it holds other content; give another --version"
                 )
             return Added(snapshot=snapshot, is_new=False, new_bytes=0)
-        if source.bars is not None:
-            links["bars"] = tx.put_table(source.bars, source.units())
-        link = tx.put_record(SCHEMA, fields, links)
-        tx.move_ref(DATASETS + label, link, expected=None)
-    return Added(snapshot=read_snapshot(store, link), is_new=True, new_bytes=tx.stored_bytes)
+    # What was there already has been put all the same: it brings back what was lost of it.
+    is_new = existing is None
+    new_bytes = tx.stored_bytes if is_new else 0
+    return Added(snapshot=read_snapshot(store, link), is_new=is_new, new_bytes=new_bytes)
 
 
 def _fields(

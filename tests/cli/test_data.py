@@ -91,6 +91,17 @@ BAD = {
 }  # fmt: skip
 
 
+def test_the_same_again_brings_back_what_was_lost(ros, folder):
+    ros("data", "add", folder, "--name", "mine")
+    for pack in (ros.folder / ".ros" / "objects" / "pack").glob("*.pack"):
+        pack.unlink()
+
+    again = ros.json("data", "add", folder, "--name", "mine")
+
+    assert again["dataset"] == "mine"
+    assert ros.json("fsck")["ok"]
+
+
 @pytest.mark.parametrize("spoil", BAD.values(), ids=BAD)
 def test_what_is_not_as_it_says_is_not_stored(ros, folder, spoil):
     spoil(folder)

@@ -1080,3 +1080,28 @@ def test_the_refs_are_read_from_the_journal_in_its_order(tmp_path):
     assert refs == {"names/a": second}
     assert first != second
     assert position.offset == (store.path / "journal").stat().st_size
+
+
+def test_a_journal_that_was_cut_removes_nothing(store, open_store):
+    """The index has read further: the moves that are gone led to something."""
+    populate(store)
+    assert list(store.refs())
+    store.close()
+    whole = (store.path / "journal").read_bytes()
+    (store.path / "journal").write_bytes(whole[: len(whole) // 2])
+
+    before = files(store.path)
+    with pytest.raises(errors.JournalDamaged):
+        open_store().plan_collection(grace_seconds=0)
+
+    assert files(store.path) == before
+
+
+def test_a_pack_that_leads_nowhere_refuses(store, open_store):
+    populate(store)
+    pack = next((store.path / "objects" / "pack").glob("*.pack"))
+    pack.rename(store.path / "elsewhere")
+    pack.symlink_to("/nowhere")
+
+    with pytest.raises((errors.CollectionRefused, errors.StoreUnreadable)):
+        open_store().plan_collection(grace_seconds=0)

@@ -145,14 +145,14 @@ def test_an_entry_tells_where_it_moved_a_ref(log):
 
     for _ in range(2):
         for i, start in enumerate(starts[:-1]):
-            assert log.target_at(start, f"runs/{i}-1") == LINKS[1]
-            assert log.target_at(start, f"runs/{i}-9") is None
-            assert log.target_at(start + 1, f"runs/{i}-1") is None
+            assert log.targets([(start, f"runs/{i}-1")])[0] == LINKS[1]
+            assert log.targets([(start, f"runs/{i}-9")])[0] is None
+            assert log.targets([(start + 1, f"runs/{i}-1")])[0] is None
     for nowhere in (-1, 0, starts[-1], starts[-1] + 1000):
-        assert log.target_at(nowhere, "runs/0-1") is None
+        assert log.targets([(nowhere, "runs/0-1")])[0] is None
     data = log.path.read_bytes()
     log.path.write_bytes(data[: START + 50] + bytes([data[START + 50] ^ 1]) + data[START + 51 :])
-    assert Journal(log.path).target_at(START, "runs/0-1") is None
+    assert Journal(log.path).targets([(START, "runs/0-1")])[0] is None
 
 
 def test_an_instant_is_a_time(log):
