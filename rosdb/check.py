@@ -121,7 +121,9 @@ def check(
 
     return Report(
         objects=len(found.sizes.keys() | found.bad_copies.keys()),
-        bytes=sum(size for each, size in found.sizes.items() if each in found.kinds.keys() - lists),
+        bytes=sum(
+            n for each, n in found.sizes.items() if each in found.kinds and each not in lists
+        ),
         damaged=faults({each: "; ".join(why) for each, why in found.bad_copies.items()}),
         missing=faults(missing),
         dangling=tuple(ObjectId(each) for each in sorted(found.kinds.keys() - reached)),

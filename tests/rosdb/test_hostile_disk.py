@@ -615,7 +615,7 @@ HARM: dict[str, tuple[Callable[[Path], None], dict[str, int]]] = {
     ),
     "config": (
         lambda path: spoil(path / "config.toml", b"x = " + b"[" * 9000),
-        {"fsck": 1, "log": 5, "gc": 0, "show": 5},
+        {"fsck": 1, "log": 5, "gc": 5, "show": 5},
     ),
     "format": (
         lambda path: spoil(path / "format", b"\xff" * 100_000),
