@@ -147,11 +147,7 @@ def _read_journal(journal: Journal) -> tuple[JournalState, dict[str, Link]]:
     position, entries, error = Position(), 0, None
     try:
         for entry in journal.entries():
-            for move in entry.moves:
-                if move.new is None:
-                    refs.pop(move.ref, None)
-                else:
-                    refs[move.ref] = move.new
+            entry.apply(refs)
             position, entries = entry.end, entries + 1
     except JournalDamaged as damage:
         error = str(damage)

@@ -358,10 +358,6 @@ def _read_refs(journal: Journal) -> tuple[dict[str, Link], Position]:
     refs: dict[str, Link] = {}
     position = Position()
     for entry in journal.entries():
-        for move in entry.moves:
-            if move.new is None:
-                refs.pop(move.ref, None)
-            else:
-                refs[move.ref] = move.new
+        entry.apply(refs)
         position = entry.end
     return refs, position

@@ -71,6 +71,14 @@ class Entry:
     moves: tuple[Move, ...]
     end: Position
 
+    def apply(self, refs: dict[str, Link]) -> None:
+        """Move the refs as the entry says."""
+        for move in self.moves:
+            if move.new is None:
+                refs.pop(move.ref, None)
+            else:
+                refs[move.ref] = move.new
+
 
 class Journal:
     """The journal of one store."""

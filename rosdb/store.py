@@ -176,7 +176,7 @@ class Store:
             return tx.put_blob(data)
 
     def put_file(self, path: Path | str) -> Link:
-        """Put a file's content, streamed: memory does not grow with the file."""
+        """Put a file's content, streamed: in memory is the list of its chunks, 35 MB a GiB."""
         with self.transaction() as tx:
             return tx.put_file(path)
 

@@ -71,7 +71,7 @@ class Transaction:
         return self._put(Kind.BLOB, data if type(data) is bytes else bytes(memoryview(data)))
 
     def put_file(self, path: Path | str) -> Link:
-        """Put a file's content, streamed: memory does not grow with the file."""
+        """Put a file's content, streamed: in memory is the list of its chunks, 35 MB a GiB."""
         with open(path, "rb", buffering=0) as source:
             size = min(os.fstat(source.fileno()).st_size, WHOLE_BYTES_MAX)
             head = source.read(size + 1)

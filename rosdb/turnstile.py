@@ -1,7 +1,7 @@
 """The turnstile: many writers, or one collector alone.
 
 Owns two kernel locks. A transaction shares ``writers.lock``; whoever wants it passes the gate
-first, and a collector that waits keeps the gate shut, so that a stream of writers cannot starve it.
+first, and a collector that waits keeps the gate shut, so that other processes cannot starve it.
 """
 
 import contextlib
