@@ -30,6 +30,7 @@ GRACE_SECONDS: Final = 14 * 86_400
 _SMALL_BYTES: Final = 64 * 1024 * 1024
 """Packs below this size are put together, where there are several."""
 
+_LOOKS_MAX: Final = 16
 _WAIT_SECONDS: Final = 10.0
 _PACKED_BYTES_MAX: Final = WHOLE_BYTES_MAX + LOOSE_HEADER.size
 """A loose file of up to this size goes into a pack."""
@@ -133,15 +134,16 @@ class CollectionPlan:
         packs.refresh()
         packs.verify_indexes()
         found: dict[str, _File] = {}
-        gone: set[str] = set()
+        gone: list[str] = []
         while missing := [name for name in packs.names() if name not in found]:
-            if not gone.isdisjoint(missing):
+            # Others may remove a pack and make the same one again, but not for ever.
+            if any(gone.count(name) > _LOOKS_MAX for name in missing):
                 raise CollectionRefused(f"pack {missing[0]} is listed, and cannot be opened")
             for name in missing:
                 if (file := self._pack(name)) is not None:
                     found[name] = file
                 else:
-                    gone.add(name)
+                    gone.append(name)
             packs.refresh()  # one that is gone was merged, and lives on in one that is new
         return {name: found[name] for name in packs.names()}
 
