@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, Final
 from rosdb import codec
 from rosdb.chunks import Row, decode_list
 from rosdb.errors import ObjectCorrupt, ObjectMissing
+from rosdb.objects import Kind, hasher
 from rosdb.pack_file import Damaged, Entry
 
 Load = Callable[[bytes, Entry], codec.Stored]
@@ -33,16 +34,20 @@ def open_chunks(content: codec.Stored, load: Load, name: str) -> BinaryIO:
     return io.BufferedReader(_Chunked(content, load, name), _BUFFER_BYTES)
 
 
-def chunk_contents(content: codec.Stored, load: Load) -> Iterator[codec.Stored]:
-    """Return the chunks of a list in order, inner lists followed.
+def chunk_contents(digest: bytes, content: codec.Stored, load: Load) -> Iterator[codec.Stored]:
+    """Return the chunks of a list in order, inner lists followed; then they are the whole.
 
-    Raises: Damaged if a list or chunk is not what the list above says; what ``load`` raises.
+    Raises: Damaged if a list, a chunk or the whole is not what it should be; what ``load`` raises.
     """
-    for digest, size in leaf_rows(content, load):
-        chunk = load(digest, Entry.BLOB)
+    whole = hasher(Kind.BLOB)
+    for leaf, size in leaf_rows(content, load):
+        chunk = load(leaf, Entry.BLOB)
         if len(chunk) != size:
             raise Damaged("a chunk has another size than its list says")
+        whole.update(chunk)
         yield chunk
+    if whole.digest() != digest:
+        raise Damaged("its content does not hash to its id")
 
 
 def leaf_rows(content: codec.Stored, load: Load) -> Iterator[Row]:
@@ -56,14 +61,19 @@ def leaf_rows(content: codec.Stored, load: Load) -> Iterator[Row]:
         return
     for digest, size in rows:
         inner = load(digest, Entry.INNER)
-        _check_inner(inner, height, size)
+        check_inner(inner, height, size)
         yield from leaf_rows(inner, load)
 
 
-def _check_inner(inner: codec.Stored, height: int, size: int) -> None:
+def check_inner(inner: codec.Stored, height: int, size: int) -> list[Row]:
+    """Return the rows of an inner list, held against the row and the height of the list above.
+
+    Raises: Damaged.
+    """
     found, rows = decode_list(memoryview(inner))
     if found != height - 1 or sum(each for _, each in rows) != size:
         raise Damaged("an inner list is not what the list above says")
+    return rows
 
 
 def part_reason(error: Damaged | ObjectMissing | ObjectCorrupt) -> str:
@@ -161,7 +171,7 @@ class _Chunked(_Content):
                 number = found.row_at(self._position)
                 digest, size = found.rows[number]
                 inner = self._load(digest, Entry.INNER)
-                _check_inner(inner, found.height, size)
+                check_inner(inner, found.height, size)
                 self._path.append(_List(inner, found.starts[number]))
             number = found.row_at(self._position)
             digest, size = found.rows[number]

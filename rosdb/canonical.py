@@ -9,6 +9,8 @@ A map of three (83), its keys in the order of their UTF-8 bytes (61, 62, 6c…);
 shortest form (01, ff, ce 00010000); the float in 64 bits (cb).
 """
 
+import re
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgpack
@@ -31,15 +33,26 @@ Ext = msgpack.ExtType
 Value = Any  # nil, bool, int, float, str, bytes, list, dict with text keys, Ext
 
 
+# What msgpack takes and gives back unchanged, and is not canonical: a NaN of another pattern, and a
+# time, an ext type that it knows. The same bytes within a text cost a second look, and no more.
+_SUSPECT: Final = re.compile(rb"\xcb[\x7f\xff][\xf0-\xff]|[\xd6\xd7]\xff|\xc7.\xff", re.DOTALL)
+
+
 def encode(value: Value) -> bytes:
     """Encode a value.
 
     Raises: NotCanonical if a part of it has no canonical encoding; it names the path to that part.
     """
-    data: bytes = msgpack.packb(_normal(value, "", 0), use_bin_type=True, strict_types=True)
-    if len(data) > SIZE_BYTES_MAX:
-        raise NotCanonical(f"{len(data)} bytes are more than {SIZE_BYTES_MAX}")
-    return data
+    return _packed(_normal_of(value, 0, has_links=True))
+
+
+def encode_apart(plain: Sequence[Value], linked: Value) -> bytes:
+    """Encode a list: values among which no link stands, and a last one in which they may.
+
+    Raises: NotCanonical.
+    """
+    parts = [_normal_of(value, 1, has_links=False) for value in plain]
+    return _packed([*parts, _normal_of(linked, 1, has_links=True)])
 
 
 def decode(data: bytes) -> Value:
@@ -47,59 +60,160 @@ def decode(data: bytes) -> Value:
 
     Raises: NotCanonical if the bytes are anything but the encoding of the value they hold.
     """
-    if len(data) > SIZE_BYTES_MAX:
-        raise NotCanonical(f"{len(data)} bytes are more than {SIZE_BYTES_MAX}")
+    return decode_counted(data)[0]
+
+
+def decode_counted(data: bytes) -> tuple[Value, int]:
+    """Decode canonical bytes, and count the links in them.
+
+    Raises: NotCanonical if the bytes are anything but the encoding of the value they hold.
+    """
+    _check_size(len(data))
+    seen = _Seen()
     try:
-        value = msgpack.unpackb(data, raw=False, strict_map_key=True, use_list=True)
+        value = msgpack.unpackb(
+            data,
+            raw=False,
+            strict_map_key=True,
+            list_hook=seen.see_list,
+            object_pairs_hook=seen.see_map,
+            ext_hook=seen.see_ext,
+        )
     except (ValueError, msgpack.UnpackException, RecursionError) as error:
         raise NotCanonical(f"not msgpack ({type(error).__name__})") from None
     # Every laxity of msgpack (long forms, unsorted or doubled keys, 32-bit floats, other NaNs)
     # changes the bytes on the way back. So one comparison refuses them all.
-    if encode(value) != data:
+    if seen.is_strange or seen.inner_count >= DEPTH_MAX or _SUSPECT.search(data):
+        again = encode(value)
+    else:
+        again = _packed(value)  # in order as it is, and with nothing in it that is not plain
+    if again != data:
         raise NotCanonical("does not re-encode to the same bytes")
-    return value
+    return value, seen.link_count
 
 
-def _normal(value: Value, path: str, depth: int) -> Value:
+class _Seen:
+    """What a decoding has met: told by msgpack, container by container, the innermost first."""
+
+    def __init__(self) -> None:
+        self.is_strange = False
+        self.link_count = 0
+        self.inner_count = 0
+        """Containers that hold containers: one fewer than the depth can be, at the most."""
+
+    def see_list(self, items: list[Value]) -> list[Value]:
+        for item in items:
+            if type(item) is list or type(item) is dict:
+                self.inner_count += 1
+                break
+        return items
+
+    def see_map(self, pairs: list[tuple[Value, Value]]) -> dict[Value, Value]:
+        value = dict(pairs)
+        keys = [pair[0] for pair in pairs]
+        if not {str}.issuperset(map(type, keys)) or keys != sorted(value):
+            self.is_strange = True
+        for _, item in pairs:
+            if type(item) is list or type(item) is dict:
+                self.inner_count += 1
+                break
+        return value
+
+    def see_ext(self, code: int, data: bytes) -> Value:
+        self.link_count += 1
+        if code not in (LINK_BLOB, LINK_RECORD) or len(data) != LINK_SIZE:
+            self.is_strange = True
+        return Ext(code, data)
+
+
+class _NoPlace(Exception):
+    """A part has no canonical form; the path to it is put together on the way out."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        self.path: list[str] = []
+
+
+def _packed(normal: Value) -> bytes:
+    data: bytes = msgpack.packb(normal, use_bin_type=True, strict_types=True)
+    _check_size(len(data))
+    return data
+
+
+def _check_size(size_bytes: int) -> None:
+    if size_bytes > SIZE_BYTES_MAX:
+        raise NotCanonical(f"{size_bytes} bytes are more than {SIZE_BYTES_MAX}")
+
+
+def _normal_of(value: Value, depth: int, *, has_links: bool) -> Value:
+    try:
+        return _normal(value, depth, has_links)
+    except _NoPlace as found:
+        path = "".join(reversed(found.path)) or "value"
+        raise NotCanonical(f"{path}: {found.reason}") from None
+
+
+def _normal(value: Value, depth: int, has_links: bool) -> Value:
     """Return the value as msgpack will encode it canonically; exact types only.
 
     Exact, because a subclass (numpy's float64, a bool where an integer is meant) is how two
     spellings of one question come by two ids.
     """
     kind = type(value)
-    if value is None or kind is bool or kind is bytes:
-        return value
-    if kind is str:
-        return _text(value, path)
-    if kind is int:
-        if not _INTEGER_MIN <= value <= _INTEGER_MAX:
-            raise NotCanonical(f"{path or 'value'}: an integer does not fit 64 bits")
-        return value
     if kind is float:
         return value if value == value else _NAN
-    if kind is Ext:
-        if value.code not in (LINK_BLOB, LINK_RECORD) or len(value.data) != LINK_SIZE:
-            raise NotCanonical(
-                f"{path or 'value'}: ext type {value.code} of {len(value.data)} bytes"
-            )
+    if kind is str:
+        if not value.isascii():
+            _check_text(value)
         return value
+    if value is None or kind is bool or kind is bytes:
+        return value
+    if kind is int:
+        if not _INTEGER_MIN <= value <= _INTEGER_MAX:
+            raise _NoPlace("an integer does not fit 64 bits")
+        return value
+    if kind is Ext:
+        if not has_links:
+            raise _NoPlace("a link stands among the fields")
+        if value.code not in (LINK_BLOB, LINK_RECORD) or len(value.data) != LINK_SIZE:
+            raise _NoPlace(f"ext type {value.code} of {len(value.data)} bytes")
+        return value
+    if kind is not dict and kind is not list and kind is not tuple:
+        raise _NoPlace(f"{kind.__name__} is not a plain value")
     if depth >= DEPTH_MAX:
-        raise NotCanonical(f"{path}: nested deeper than {DEPTH_MAX}")
-    if kind is dict:
-        for key in value:
-            if type(key) is not str:
-                raise NotCanonical(f"{path or 'value'}: a key is {type(key).__name__}, not text")
-        _text("".join(value), path)
-        # UTF-8 sorts as its code points do, so the keys need no encoding to be compared.
-        return {key: _normal(value[key], f"{path}.{key}", depth + 1) for key in sorted(value)}
-    if kind is list or kind is tuple:
-        return [_normal(item, f"{path}[{i}]", depth + 1) for i, item in enumerate(value)]
-    raise NotCanonical(f"{path or 'value'}: {kind.__name__} is not a plain value")
+        raise _NoPlace(f"nested deeper than {DEPTH_MAX}")
+    return (_map if kind is dict else _list)(value, depth + 1, has_links)
 
 
-def _text(value: str, path: str) -> str:
+def _map(value: Value, depth: int, has_links: bool) -> Value:
+    for key in value:
+        if type(key) is not str:
+            raise _NoPlace(f"a key is {type(key).__name__}, not text")
+    _check_text("".join(value))
+    normal = {}
+    # UTF-8 sorts as its code points do, so the keys need no encoding to be compared.
+    for key in sorted(value):
+        try:
+            normal[key] = _normal(value[key], depth, has_links)
+        except _NoPlace as found:
+            found.path.append(f".{key}")
+            raise
+    return normal
+
+
+def _list(value: Value, depth: int, has_links: bool) -> Value:
+    normal = []
+    for number, item in enumerate(value):
+        try:
+            normal.append(_normal(item, depth, has_links))
+        except _NoPlace as found:
+            found.path.append(f"[{number}]")
+            raise
+    return normal
+
+
+def _check_text(value: str) -> None:
     try:
         value.encode("utf-8")
     except UnicodeEncodeError:
-        raise NotCanonical(f"{path or 'value'}: text with a lone surrogate") from None
-    return value
+        raise _NoPlace("text with a lone surrogate") from None

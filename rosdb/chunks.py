@@ -9,7 +9,7 @@ A list is its height, one byte, then rows: an id (32 bytes), and how much of the
 
 import struct
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from rosdb.pack_file import Damaged, Entry, digest_of
 
@@ -37,18 +37,27 @@ Row = tuple[bytes, int]
 """A chunk's or list's id, and how many bytes of the blob it covers."""
 
 
+class Segment(NamedTuple):
+    """A part of a stream, and the chunks that it falls into; both are views of the buffer."""
+
+    part: memoryview
+    chunks: list[memoryview]
+    buffer: memoryview
+
+
 def segments(
-    read_into: Callable[[memoryview], int],
-) -> Iterator[tuple[memoryview, list[memoryview]]]:
+    read_into: Callable[[memoryview], int], spare: list[memoryview] | None = None
+) -> Iterator[Segment]:
     """Cut a stream: yield parts of it in order, each with the chunks that it falls into.
 
-    Each part has a buffer of its own, so that the chunks of several can be worked on at once.
+    Each has a buffer of its own, so that the chunks of several can be worked on at once. Who is
+    done with a segment may put its buffer into ``spare``, for memory is dear when it is new.
     """
     cut = _cutter()
     carry = b""
     is_last = False
     while not is_last:
-        view = memoryview(bytearray(SEGMENT_BYTES))
+        view = spare.pop() if spare else memoryview(bytearray(SEGMENT_BYTES))
         filled = len(carry)
         view[:filled] = carry
         while filled < SEGMENT_BYTES and not is_last:
@@ -58,7 +67,7 @@ def segments(
         chunks = [chunk.data for chunk in cut(view[:filled])]
         # The last cut is the buffer's end, not the content's.
         carry = b"" if is_last else bytes(chunks.pop())
-        yield view[: filled - len(carry)], chunks
+        yield Segment(view[: filled - len(carry)], chunks, view)
 
 
 def _cutter() -> Callable[[memoryview], Any]:

@@ -13,7 +13,7 @@ import os
 import pwd
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final, NoReturn
 
@@ -23,6 +23,7 @@ LOCK_SECONDS_MAX: Final = 60.0
 _OURS_ALONE: Final = frozenset(
     {errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR}
 )
+_WRITE_OUT_BYTES: Final = 16 * 1024 * 1024
 _counter: Final = itertools.count()
 
 
@@ -140,6 +141,18 @@ def write(handle: BinaryIO, data: bytes | memoryview) -> None:
     left = memoryview(data)
     while left:
         left = left[handle.write(left) :]
+
+
+def write_parts(handle: BinaryIO, parts: Iterable[bytes | bytearray | memoryview]) -> None:
+    """Write parts; of a long content begin early, and do not fill the memory of others."""
+    begun = written = handle.tell()
+    for part in parts:
+        handle.write(part)
+        written += len(part)
+        if written - begun > _WRITE_OUT_BYTES:
+            handle.flush()
+            start_writing(handle.fileno(), begun, written - begun)
+            begun = written
 
 
 def write_synced(handle: BinaryIO, data: bytes | memoryview) -> None:

@@ -40,8 +40,8 @@ class Puts(Protocol):
 class Gets(Protocol):
     """Where a folder is read from: a store."""
 
-    def open_blob(self, object_id: ObjectId) -> BinaryIO:
-        """Open a blob."""
+    def copy_blob(self, object_id: ObjectId, target: BinaryIO) -> None:
+        """Write a blob's content to a file."""
 
     def get_tree(self, object_id: ObjectId) -> dict[str, Entry]:
         """Return a tree."""
@@ -215,9 +215,12 @@ def write_folder(gets: Gets, tree_id: ObjectId, folder: Path) -> list[Path]:
 
 
 def write_blob(gets: Gets, object_id: ObjectId, target: Path, mode: int = MODE_FILE) -> None:
-    """Write a blob to a file that is not there yet, in bounded memory."""
-    with gets.open_blob(object_id) as source:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        with os.fdopen(os.open(target, flags, mode), "wb") as handle:
-            while chunk := source.read(1024 * 1024):
-                handle.write(chunk)
+    """Write a blob to a file that is not there yet, in bounded memory; wholly, or not at all."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    handle = os.open(target, flags, mode)
+    try:
+        with os.fdopen(handle, "wb") as opened:
+            gets.copy_blob(object_id, opened)
+    except BaseException:
+        target.unlink(missing_ok=True)
+        raise

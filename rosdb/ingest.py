@@ -34,7 +34,7 @@ class Sink(Protocol):
         """Tell whether a whole blob is stored, or on its way; it is then as if put anew."""
 
     def append(self, head: bytes, stored: codec.Stored) -> None:
-        """Append an entry."""
+        """Append an entry; what is stored is copied, for its memory is used again."""
 
 
 def put_stream(read_into: Callable[[memoryview], int], sink: Sink) -> tuple[bytes, int]:
@@ -43,18 +43,21 @@ def put_stream(read_into: Callable[[memoryview], int], sink: Sink) -> tuple[byte
 
     whole = blake3()
     rows: list[Row] = []
-    waiting: deque[Future[list[Encoded]]] = deque()
+    waiting: deque[tuple[memoryview, Future[list[Encoded]]]] = deque()
+    spare: list[memoryview] = []
 
     def drain() -> None:
-        for digest, size, head, stored in waiting.popleft().result():
+        buffer, encoded = waiting.popleft()
+        for digest, size, head, stored in encoded.result():
             rows.append((digest, size))
             if head is not None and not sink.has_entry(digest):
                 sink.append(head, stored)
+        spare.append(buffer)
 
     with ThreadPoolExecutor(_WORKERS) as pool:
-        for part, chunks in segments(read_into):
-            waiting.append(pool.submit(_encode, chunks, sink))
-            whole.update(part)
+        for segment in segments(read_into, spare):
+            waiting.append((segment.buffer, pool.submit(_encode, segment.chunks, sink)))
+            whole.update(segment.part)
             if len(waiting) > _SEGMENTS_AHEAD:
                 drain()
         while waiting:

@@ -13,13 +13,14 @@ from rosdb import disk, removal
 from rosdb.errors import StoreLocked
 from rosdb.pack_file import DIGEST_SLICE, PackFile, PackWriter
 from rosdb.pack_index import Row, encode_index
+from rosdb.pack_window import checked_entries
 from rosdb.packs import Packs
 
-FAN_IN: Final = 8
-MERGED_BELOW_BYTES: Final = 4 * 1024 * 1024
+FAN_IN: Final = 16
+MERGED_BELOW_BYTES: Final = 1024 * 1024
 """A pack of this size stays as it is: a merge never makes a writer wait for long."""
 
-_MAGNITUDE_BITS: Final = 3  # powers of eight
+_MAGNITUDE_BITS: Final = 4  # powers of sixteen
 
 
 def merge(packs: Packs, temporary_folder: Path, lock: Path) -> bool:
@@ -80,7 +81,7 @@ def copy_entries(
     """
     seen: set[bytes] = set()
     for source in sources:
-        for entry in source.checked_entries():
+        for entry in checked_entries(source):
             if entry is None:
                 return False
             digest = entry[0][DIGEST_SLICE]

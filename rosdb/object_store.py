@@ -6,22 +6,25 @@ the packs again, then verifies their indexes, before it says missing.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Final, TypeVar
 
-from rosdb import blob_file, chunks, codec, disk, pack_file
+from rosdb import blob_file, blob_stream, chunks, codec, disk, pack_file
 from rosdb.errors import NotCanonical, ObjectCorrupt, ObjectMissing
 from rosdb.loose import LooseObjects
-from rosdb.objects import Kind, ObjectId, Record, decode_record, hasher
+from rosdb.objects import Kind, ObjectId, Record, decode_record
 from rosdb.pack_file import Damaged, Entry
-from rosdb.packs import Packs, Place, Windows
+from rosdb.pack_window import Windows
+from rosdb.packs import Packs, Place
 
 T = TypeVar("T")
 
 _LOOKS_MAX: Final = 16
 """How often an object is looked for, while others go on moving it."""
+
+_COPY_BYTES: Final = 1024 * 1024
 
 _KINDS: Final = {Entry.BLOB: Kind.BLOB, Entry.CHUNKS: Kind.BLOB, Entry.RECORD: Kind.RECORD}
 
@@ -84,7 +87,7 @@ class Objects:
         def packed(place: Place) -> tuple[Kind, bytes]:
             entry, content = self._packed(place, object_id.digest)
             if entry is Entry.CHUNKS:
-                return Kind.BLOB, self._joined(object_id, content)
+                return Kind.BLOB, self._whole(object_id, content, lambda parts: b"".join(parts))
             return _kind(entry), bytes(content)
 
         found, content = self._search(object_id, packed, lambda: self.loose.load(object_id))
@@ -120,6 +123,35 @@ class Objects:
         _of_kind(object_id, found, kind)
         return handle
 
+    def copy_content(self, object_id: ObjectId, kind: Kind, target: BinaryIO) -> None:
+        """Write an object's content to a file of the system, from where it stands.
+
+        Before this returns the file may hold what is damaged.
+        Raises: ObjectMissing, ObjectCorrupt; OSError.
+        """
+        start = target.tell()
+
+        def write(parts: Iterable[codec.Stored]) -> None:
+            target.seek(start)
+            target.truncate()
+            disk.write_parts(target, parts)
+
+        def packed(place: Place) -> Kind:
+            entry, content = self._packed(place, object_id.digest)
+            if entry is Entry.CHUNKS:
+                self._whole(object_id, content, write)
+                return Kind.BLOB
+            write((content,))
+            return _kind(entry)
+
+        def loose() -> Kind:
+            found, handle = self.loose.open_content(object_id)
+            with handle:
+                write(iter(lambda: handle.read(_COPY_BYTES), b""))
+            return found
+
+        _of_kind(object_id, self._search(object_id, packed, loose), kind)
+
     def verify(self, object_id: ObjectId) -> Content:
         """Read an object through and hash it, in bounded memory.
 
@@ -129,7 +161,7 @@ class Objects:
         def packed(place: Place) -> Content:
             entry, content = self._packed(place, object_id.digest)
             if entry is Entry.CHUNKS:
-                return Content(Kind.BLOB, self._hash_chunks(object_id, content))
+                return Content(Kind.BLOB, self._whole(object_id, content, _size))
             return Content(_kind(entry), len(content))
 
         def loose() -> Content:
@@ -175,13 +207,10 @@ class Objects:
         windows = Windows(self.packs)
 
         def load(digest: bytes, entry: Entry) -> codec.Stored:
-            for place in self.packs.places(digest):
-                try:
-                    header, _, stored = windows.entry(place)
-                    if header.digest == digest and header.entry is entry:
-                        return pack_file.decode_content(header, stored)
-                except (Damaged, OSError):
-                    break
+            found = windows.find(digest)
+            if found is not None and found.header.entry is entry:
+                with contextlib.suppress(Damaged):
+                    return pack_file.decode_content(found.header, found.stored)
             return self.load_part(digest, entry)
 
         return load
@@ -279,22 +308,24 @@ class Objects:
             raise Damaged("its stored bytes do not add up")
         return header.entry, pack_file.decode_content(header, stored)
 
-    def _joined(self, object_id: ObjectId, content: codec.Stored) -> bytes:
-        parts = list(blob_file.chunk_contents(content, self.part_loader()))
-        joined = b"".join(parts)
-        digest = hasher(Kind.BLOB).update(joined).digest()
-        if digest != object_id.digest:
-            raise Damaged("its content does not hash to its id")
-        return joined
+    def _whole(
+        self,
+        object_id: ObjectId,
+        content: codec.Stored,
+        take: Callable[[Iterable[codec.Stored]], T],
+    ) -> T:
+        """Return what is made of a blob in chunks, taken part by part; it is verified then.
 
-    def _hash_chunks(self, object_id: ObjectId, content: codec.Stored) -> int:
-        digest, size = hasher(Kind.BLOB), 0
-        for part in blob_file.chunk_contents(content, self.part_loader()):
-            digest.update(part)
-            size += len(part)
-        if digest.digest() != object_id.digest:
-            raise Damaged("its content does not hash to its id")
-        return size
+        Raises: Damaged, ObjectMissing, ObjectCorrupt.
+        """
+        digest, load = object_id.digest, self.part_loader()
+        with contextlib.suppress(Damaged, ObjectMissing, ObjectCorrupt):
+            rows = blob_file.leaf_rows(content, load)
+            return take(
+                blob_stream.stream(digest, rows, lambda: Windows(self.packs), self.load_part)
+            )
+        # Chunk by chunk: of a damaged one another copy may be sound, or it is to be named.
+        return take(blob_file.chunk_contents(digest, content, load))
 
     def _search(
         self, object_id: ObjectId, packed: Callable[[Place], T], loose: Callable[[], T]
@@ -328,6 +359,10 @@ class Objects:
         if reason is not None:
             raise ObjectCorrupt(str(object_id), reason)
         raise ObjectMissing(str(object_id))
+
+
+def _size(parts: Iterable[codec.Stored]) -> int:
+    return sum(len(part) for part in parts)
 
 
 def _kind(entry: Entry) -> Kind:

@@ -137,10 +137,9 @@ def encode_record(record: Record) -> bytes:
     Raises: NotCanonical if a field is not a plain value or the schema's name is malformed.
     """
     _check_schema(record.schema)
-    fields = dict(record.fields)
-    _refuse_links(fields)
     links = {name: link_value(link) for name, link in record.links.items()}
-    return canonical.encode([record.schema, fields, links])
+    # A link among the fields is refused: nobody who walks the store would see it.
+    return canonical.encode_apart([record.schema, dict(record.fields)], links)
 
 
 def decode_record(content: bytes) -> Record:
@@ -148,29 +147,19 @@ def decode_record(content: bytes) -> Record:
 
     Raises: NotCanonical if the content is anything but an encoded record.
     """
-    value = canonical.decode(content)
+    value, link_count = canonical.decode_counted(content)
     if type(value) is not list or len(value) != 3:
         raise NotCanonical("a record is a list of three")
     schema, fields, links = value
     if type(schema) is not str or type(fields) is not dict or type(links) is not dict:
         raise NotCanonical("a record is a schema, fields and links")
     _check_schema(schema)
-    _refuse_links(fields)
-    return Record(schema, fields, {name: value_link(link) for name, link in links.items()})
+    record = Record(schema, fields, {name: value_link(link) for name, link in links.items()})
+    if link_count != len(record.links):
+        raise NotCanonical("a link stands among the fields")
+    return record
 
 
 def _check_schema(schema: str) -> None:
     if not SCHEMA_PATTERN.fullmatch(schema):
         raise NotCanonical(f"schema {schema!r} is not NAME/vN")
-
-
-def _refuse_links(value: canonical.Value) -> None:
-    """Refuse a link among the fields, where nobody who walks the store would see it."""
-    if type(value) is dict:
-        for item in value.values():
-            _refuse_links(item)
-    elif type(value) in (list, tuple):
-        for item in value:
-            _refuse_links(item)
-    elif type(value) is canonical.Ext:
-        raise NotCanonical("a link stands among the fields")

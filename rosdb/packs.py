@@ -22,7 +22,7 @@ from blake3 import blake3
 
 from rosdb import disk
 from rosdb.errors import StoreUnwritable
-from rosdb.pack_file import Damaged, Header, PackFile, PackWindow, PackWriter
+from rosdb.pack_file import Damaged, Header, PackFile, PackWriter
 from rosdb.pack_index import PackIndex, Row, encode_index, open_index
 
 P = ParamSpec("P")
@@ -30,7 +30,7 @@ R = TypeVar("R")
 
 _FILE: Final = re.compile(r"(pack|multi)-([0-9a-f]{64})\.(pack|idx)")
 _OPEN_PACKS_MAX: Final = 64
-_WINDOWS_MAX: Final = 8
+_OWN_ROWS_MAX: Final = 50_000
 
 
 def is_pack_file(name: str) -> bool:
@@ -73,6 +73,9 @@ class Packs:
         self._temporary = temporary_folder
         self._layers: dict[str, Layer] = {}
         self._order: list[PackIndex] = []
+        # Who commits run after run has its own in many small packs, and asks for them in a moment.
+        self._own: dict[bytes, list[Place]] = {}
+        self._own_layers: set[str] = set()
         self._names: set[str] = set()
         self._listed: set[str] = set()
         self._sizes: dict[str, int] = {}
@@ -87,12 +90,16 @@ class Packs:
     def places(self, digest: bytes) -> Iterator[Place]:
         """List where an object is said to be, without looking at the folder again."""
         self.list_once()
+        own = self._own.get(digest, ())
+        for place in own:
+            if place.pack in self._names:
+                yield place
         for index in self._order:
             found = index.find(digest)
             if found is not None:
-                name = index.pack_names[found[0]]
-                if name in self._names:
-                    yield Place(name, found[1])
+                place = Place(index.pack_names[found[0]], found[1])
+                if place.pack in self._names and place not in own:
+                    yield place
 
     def has(self, digest: bytes) -> bool:
         """Tell whether a known index has the id."""
@@ -236,6 +243,8 @@ class Packs:
             return 0
         self._is_verified = True
         bad = [name for name, layer in self._layers.items() if not layer.index.is_sound()]
+        self._own.clear()
+        self._own_layers.clear()
         for name in bad:
             layer = self._layers.pop(name)
             if layer.path is not None:
@@ -262,6 +271,7 @@ class Packs:
         path = writer.publish(self.folder, is_synced=is_synced)
         name = path.stem.removeprefix("pack-")
         self._write_index(name, [(digest, 0, offset, kind) for digest, offset, kind in writer.rows])
+        self._note_own(name, writer.rows)
         if is_synced:
             with disk.refusals(self.folder):
                 disk.sync_folder(self.folder)
@@ -316,6 +326,8 @@ class Packs:
         """Let go of all files."""
         self._open.clear()
         self._layers.clear()
+        self._own.clear()
+        self._own_layers.clear()
         self._order.clear()
         self._names.clear()
         self._sizes.clear()
@@ -324,10 +336,20 @@ class Packs:
     def _covered(self) -> set[str]:
         return {name for layer in self._layers.values() for name in layer.index.pack_names}
 
+    def _note_own(self, name: str, rows: list[tuple[bytes, int, int]]) -> None:
+        if len(self._own) + len(rows) > _OWN_ROWS_MAX:
+            self._own.clear()
+            self._own_layers.clear()
+        if len(rows) <= _OWN_ROWS_MAX:
+            self._own_layers.add(self.index_path(name).name)
+            for digest, offset, _ in rows:
+                self._own.setdefault(digest, []).append(Place(name, offset))
+
     def _sort(self) -> None:
         # The largest first: that is where most of what is stored is.
-        layers = sorted(self._layers.values(), key=lambda layer: -layer.index.count)
-        self._order = [layer.index for layer in layers]
+        others = [each for name, each in self._layers.items() if name not in self._own_layers]
+        others.sort(key=lambda layer: -layer.index.count)
+        self._order = [layer.index for layer in others]
 
     def _rebuild(self, name: str) -> None:
         """Make a pack's index from the pack itself."""
@@ -361,28 +383,6 @@ class Packs:
                 disk.remove(temporary)
                 raise
         return target
-
-
-class Windows:
-    """Windows on the packs that one blob lies in; of many packs, on those read last."""
-
-    def __init__(self, packs: Packs) -> None:
-        self._packs = packs
-        self._windows: OrderedDict[str, PackWindow] = OrderedDict()
-
-    def entry(self, place: Place) -> tuple[Header, bytes, memoryview]:
-        """Return the entry at a place, whatever it carries.
-
-        Raises: Damaged; OSError.
-        """
-        window = self._windows.get(place.pack)
-        if window is None:
-            window = self._windows[place.pack] = PackWindow(self._packs.pack(place.pack))
-            if len(self._windows) > _WINDOWS_MAX:
-                self._windows.popitem(last=False)
-        else:
-            self._windows.move_to_end(place.pack)
-        return window.entry(place.offset)
 
 
 def _carrying(header: Header, digest: bytes) -> Header:

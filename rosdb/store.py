@@ -25,13 +25,7 @@ from rosdb import (
     verify,
 )
 from rosdb.collect import GRACE_SECONDS, CollectionPlan
-from rosdb.errors import (
-    BadSetting,
-    JournalDamaged,
-    ObjectCorrupt,
-    ObjectMissing,
-    StoreError,
-)
+from rosdb.errors import BadSetting, JournalDamaged, ObjectCorrupt, ObjectMissing, StoreError
 from rosdb.index import Index, RunRow
 from rosdb.journal import Move
 from rosdb.leases import Leases
@@ -253,6 +247,13 @@ class Store:
         Raises: ObjectMissing, ObjectCorrupt.
         """
         return self._objects.open_content(object_id, Kind.BLOB)
+
+    def copy_blob(self, object_id: ObjectId, target: BinaryIO) -> None:
+        """Write a blob's content to a file; what is there is verified once this returns.
+
+        Raises: ObjectMissing, ObjectCorrupt; OSError.
+        """
+        self._objects.copy_content(object_id, Kind.BLOB, target)
 
     def get_record(self, object_id: ObjectId) -> Record:
         """Return a record, verified.

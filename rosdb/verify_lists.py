@@ -10,41 +10,55 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from rosdb import blob_file, pack_file
-from rosdb.chunks import Row, decode_list
+from rosdb.blob_stream import read_chunk
+from rosdb.chunks import Row
 from rosdb.codec import Stored
 from rosdb.errors import ObjectCorrupt, ObjectMissing
 from rosdb.object_store import Objects
 from rosdb.objects import Kind, hasher
 from rosdb.pack_file import Damaged, Entry
-from rosdb.packs import Place, Windows
+from rosdb.pack_window import Found, Windows
+from rosdb.packs import Place
 
 PART_BAD: Final = "a part of it is damaged or missing"
 USELESS: Final = "its chunks do not hash to its id"
 
-Listed = tuple[Place, bytes, list[Row]]
-"""A list: where it is, of which blob, and its rows."""
+# A hash takes long pieces at several times the speed of short ones.
+_PIECE_BYTES: Final = 1024 * 1024
+
+# Lists share what begins alike, row by row; the shorter the rows, the more. Each keeps a hash.
+_ROWS_FROM: Final = 512
+
+Listed = tuple[Place, bytes, int, list[Row]]
+"""A list: where it is, of which blob, its height and its rows."""
 
 Verified = dict[str, "array[int]"]
 """By pack: offset, end and content size of each chunk that was verified, in a row."""
 
 
 def families(lists: list[Listed]) -> list[list[Listed]]:
-    """Put lists together that begin alike, each family in the order that shares the most."""
+    """Put lists together that begin alike, each family in the order that shares the most.
+
+    The largest family first: whoever takes it is the last to be done.
+    """
     found: list[list[Listed]] = []
-    for listed in sorted(lists, key=lambda each: each[2]):
-        if found and found[-1][-1][2][:1] == listed[2][:1]:
+    for listed in sorted(lists, key=lambda each: each[3]):
+        if found and found[-1][-1][3][:1] == listed[3][:1]:
             found[-1].append(listed)
         else:
             found.append([listed])
-    return found
+    return sorted(found, key=lambda family: -max(_size(rows) for *_, rows in family))
+
+
+def _size(rows: list[Row]) -> int:
+    return sum(size for _, size in rows)
 
 
 class ListVerifier:
     """Verifies a family of lists, one after another."""
 
-    def __init__(self, objects: Objects, where: dict[bytes, Place]) -> None:
+    def __init__(self, objects: Objects) -> None:
         self._objects = objects
-        self._where = where
         self._path: list[tuple[Row, Any]] = []
         self._windows = Windows(objects.packs)
         self._met: set[bytes] = set()
@@ -56,9 +70,9 @@ class ListVerifier:
         Raises: OSError.
         """
         bad: dict[Place, str] = {}
-        for place, digest, rows in family:
+        for place, digest, height, rows in family:
             try:
-                whole = self._hash(rows)
+                whole = self._hash(height, rows)
             except (Damaged, ObjectCorrupt, ObjectMissing):
                 bad[place] = PART_BAD
             else:
@@ -66,8 +80,11 @@ class ListVerifier:
                     bad[place] = USELESS
         return bad
 
-    def _hash(self, rows: list[Row]) -> bytes:
+    def _hash(self, height: int, rows: list[Row]) -> bytes:
         """Hash what the rows of a list lead to, from where they part from the list before."""
+        while height > 1 and len(rows) < _ROWS_FROM:
+            rows = [inner for row in rows for inner in self._inner_rows(height, row)]
+            height -= 1
         shared = 0
         for (known, _), row in zip(self._path, rows, strict=False):
             if known != row:
@@ -76,45 +93,60 @@ class ListVerifier:
         del self._path[shared:]
         for row in rows[shared:]:
             whole = self._path[-1][1].copy() if self._path else hasher(Kind.BLOB)
-            for leaf, size in self._leaves(row):
-                chunk = self._chunk(leaf)
-                if len(chunk) != size:
-                    raise Damaged("a chunk has another size than its list says")
-                whole.update(chunk)
+            for piece in self._pieces(height, row):
+                whole.update(piece)
             self._path.append((row, whole))
         digest: bytes = (self._path[-1][1] if self._path else hasher(Kind.BLOB)).digest()
         return digest
 
-    def _leaves(self, row: Row) -> Iterator[Row]:
-        digest, size = row
-        place = self._where.get(digest)
-        if place is not None and self._objects.packs.header(place, digest).entry is Entry.INNER:
-            inner = self._objects.load_part(digest, Entry.INNER)
-            if sum(each for _, each in decode_list(memoryview(inner))[1]) != size:
-                raise Damaged("an inner list is not what the list above says")
-            return blob_file.leaf_rows(inner, self._objects.load_part)
-        return iter([row])
+    def _pieces(self, height: int, row: Row) -> Iterator[bytes]:
+        """Return what a row covers, its chunks put together."""
+        chunks: list[Stored] = []
+        length = 0
+        for leaf in self._leaves(height, row):
+            chunks.append(self._chunk(leaf))
+            length += leaf[1]
+            if length >= _PIECE_BYTES:
+                yield b"".join(chunks)
+                chunks, length = [], 0
+        yield b"".join(chunks)
 
-    def _chunk(self, digest: bytes) -> Stored:
-        place = self._where.get(digest)
-        if place is not None:
-            try:
-                return self._read(place, digest)
-            except (Damaged, OSError):
-                pass  # another copy may be sound
-        return self._objects.load_part(digest, Entry.BLOB)
+    def _leaves(self, height: int, row: Row) -> Iterator[Row]:
+        if height == 0:
+            yield row
+        else:
+            for inner in self._inner_rows(height, row):
+                yield from self._leaves(height - 1, inner)
 
-    def _read(self, place: Place, digest: bytes) -> Stored:
+    def _inner_rows(self, height: int, row: Row) -> list[Row]:
+        inner = self._objects.load_part(row[0], Entry.INNER)
+        return blob_file.check_inner(inner, height, row[1])
+
+    def _chunk(self, row: Row) -> Stored:
         """Return a chunk's content; the first time, hold it against its check and its id."""
-        header, head, stored = self._windows.entry(place)
-        if header.digest != digest or header.entry is not Entry.BLOB:
-            raise Damaged("another entry stands where its index points")
+        digest, size = row
         if digest in self._met:
-            return pack_file.decode_unverified(header, stored)
-        if not pack_file.is_checked(head, stored):
+            return read_chunk(self._windows, self._objects.load_part, row)
+        found = self._windows.find(digest)
+        if found is None:
+            content = self._objects.load_part(digest, Entry.BLOB)
+        else:
+            try:
+                content = self._verified(found)
+            except Damaged:
+                content = self._objects.load_part(digest, Entry.BLOB)  # another copy may be sound
+        if len(content) != size:
+            raise Damaged("a chunk has another size than its list says")
+        return content
+
+    def _verified(self, found: Found) -> Stored:
+        header = found.header
+        if header.entry is not Entry.BLOB:
+            raise Damaged("a part of another kind")
+        if not pack_file.is_checked(found.head, found.stored):
             raise Damaged("its stored bytes do not add up")
-        content = pack_file.decode_content(header, stored)
-        self._met.add(digest)
-        noted = self.verified.setdefault(place.pack, array("Q"))
-        noted.extend((place.offset, place.offset + header.end, len(content)))
+        content = pack_file.decode_content(header, found.stored)
+        self._met.add(header.digest)
+        noted = self.verified.setdefault(found.pack, array("Q"))
+        noted.extend((found.offset, found.offset + header.end, len(content)))
         return content

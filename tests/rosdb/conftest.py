@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rosdb import Link, Store, disk
+from rosdb import Link, Store, disk, merge
 
 WHO = "ana@desk"
 START_NS = 1_700_000_000_000_000_000
@@ -21,6 +21,18 @@ def _unsynced() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(disk, "sync", lambda handle: None)
         patch.setattr(disk, "sync_folder", lambda folder: None)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _merges_early() -> Iterator[None]:
+    """Merge eight of a kind, not sixteen: twice as many merges, and what they break shows sooner.
+
+    That the store merges sixteen, ``test_merge.py`` holds.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(merge, "FAN_IN", 8)
+        patch.setattr(merge, "_MAGNITUDE_BITS", 3)
         yield
 
 

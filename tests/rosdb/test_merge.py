@@ -4,6 +4,8 @@ import contextlib
 import errno
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -50,6 +52,23 @@ def test_eight_packs_of_a_size_become_one(store, open_store, fate):
         assert_all(reader, CONTENTS[:8])
         assert reader.check().ok
     assert not store.merge_packs()
+
+
+def test_the_store_merges_sixteen(path):
+    """In a process of its own, where no test has made it merge earlier."""
+    code = (
+        "import sys; from pathlib import Path; from rosdb import Store\n"
+        "store = Store.open(Path(sys.argv[1]))\n"
+        "for n in range(16):\n"
+        "    with store.transaction() as tx:\n"
+        "        tx.put_blob(b'%d' % n); tx.put_blob(b'beside %d' % n)\n"
+        "    print(len(list((store.path / 'objects' / 'pack').glob('*.pack'))))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True
+    )
+
+    assert [int(word) for word in done.stdout.split()] == [*range(1, 16), 1]
 
 
 def test_the_number_of_packs_grows_with_the_logarithm_of_the_transactions(store, fate):

@@ -40,7 +40,7 @@ def chunk_ids(content: bytes) -> set[Link]:
     if len(content) <= LIMIT:
         return set()
     parts = segments(io.BytesIO(content).readinto)
-    return {id_of(Kind.BLOB, chunk) for _, chunks in parts for chunk in chunks}
+    return {id_of(Kind.BLOB, chunk) for part in parts for chunk in part.chunks}
 
 
 class StoreAgainstDictionaries(RuleBasedStateMachine):
