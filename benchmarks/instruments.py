@@ -22,6 +22,7 @@ from typing import Final
 
 ROOT: Final = Path(__file__).parents[1]
 SEED: Final = 20_261_122
+_TICKS_SECONDS: Final = 0.2
 BLOCK_BYTES: Final = 16 * 1024 * 1024
 
 # A caller's settings of Python or of a tool must not decide what is measured.
@@ -135,6 +136,8 @@ def settle(*paths: Path) -> None:
                 with file.open("rb", buffering=0) as handle:
                     while handle.read(BLOCK_BYTES):
                         pass
+    # No tool may take a file for unchanged that was written in the same tick of the clock.
+    time.sleep(_TICKS_SECONDS)
 
 
 def usage_of(folder: Path) -> Usage:
