@@ -50,6 +50,8 @@ def _print_repaired(repaired: Repaired) -> None:
         render.line(f"rebuilt {render.count(repaired.indexes_rebuilt, 'index')} of packs")
     if repaired.journal_bytes_cut:
         render.line(f"cut {repaired.journal_bytes_cut} bytes of a torn entry off the journal")
+    if repaired.journal_was_longer:
+        render.line("the journal was longer before: what its lost entries named is in no ref")
     for path in repaired.files_set_aside:
         render.line(f"set aside {path}")
     if not repaired.is_anything:
@@ -98,6 +100,7 @@ def _document(report: Report, repaired: Repaired | None) -> dict[str, Any]:
         else {
             "indexes_rebuilt": repaired.indexes_rebuilt,
             "journal_bytes_cut": repaired.journal_bytes_cut,
+            "journal_was_longer": repaired.journal_was_longer,
             "packs_rewritten": list(repaired.packs_rewritten),
             "files_set_aside": list(repaired.files_set_aside),
         },

@@ -45,4 +45,4 @@ step "Every object, every link, every move: is it what it was?" \
 
 printf '\nThe files it wrote, in demo/:\n'
 find . -type f -not -path './.ros/*' | sort
-printf './.ros/  (%s objects; the store)\n' "$(find .ros/objects -type f | wc -l | tr -d ' ')"
+printf './.ros/  (%s files; the store)\n' "$(find .ros/objects -type f | wc -l | tr -d ' ')"

@@ -1,7 +1,7 @@
-"""A long blob from start to end: its chunks decoded by two threads, in parts of a few megabytes.
+"""A long blob from start to end: its chunks decoded by two threads, in pieces of a few megabytes.
 
-Owns the pipeline of a whole read. Nothing is verified by chunk, but the whole at the end: a hash
-takes long pieces at several times the speed of short ones. Until then a taker has nothing.
+Owns the pipeline of a whole read. What it verifies is the whole, at the end: a hash takes long
+pieces at several times the speed of short ones. Until then what a taker has is unverified.
 """
 
 from collections import deque
@@ -14,32 +14,32 @@ from rosdb.objects import Kind, hasher
 from rosdb.pack_file import Damaged, Entry, decode_unverified
 from rosdb.pack_window import Windows
 
-_PART_BYTES: Final = 2 * 1024 * 1024
-_PART_ROWS: Final = _PART_BYTES // CHUNK_BYTES_MEAN
+_PIECE_BYTES: Final = 2 * 1024 * 1024
+_PIECE_ROWS: Final = _PIECE_BYTES // CHUNK_BYTES_MEAN
 _WORKERS: Final = 2
-_PARTS_AHEAD: Final = 4
+_PIECES_AHEAD: Final = 4
 
 Load = Callable[[bytes, Entry], codec.Stored]
 """Returns a chunk's or an inner list's verified content, given its id and which it is."""
 
 
-def stream(
+def whole_pieces(
     digest: bytes, rows: Iterable[Row], windows: Callable[[], Windows], load: Load
 ) -> Iterator[bytes]:
-    """Yield the content that chunks make, in parts; verified when the last one has been taken.
+    """Yield the content that chunks make, in pieces; verified when the last one has been taken.
 
     ``load`` finds a chunk that no window shows.
     Raises: Damaged where a chunk or the whole is not what it should be; what ``load`` raises.
     """
     whole = hasher(Kind.BLOB)
-    for part in _joined(rows, windows, load):
-        whole.update(part)
-        yield part
+    for piece in _joined(rows, windows, load):
+        whole.update(piece)
+        yield piece
     if whole.digest() != digest:
         raise Damaged("its content does not hash to its id")
 
 
-def read_chunk(windows: Windows, load: Load, row: Row) -> codec.Stored:
+def _read_chunk(windows: Windows, load: Load, row: Row) -> codec.Stored:
     """Return a chunk's content, of the size that its list says, unverified.
 
     Raises: Damaged; what ``load`` raises.
@@ -61,9 +61,9 @@ def _joined(rows: Iterable[Row], windows: Callable[[], Windows], load: Load) -> 
     waiting: deque[Future[bytes]] = deque()
     with ThreadPoolExecutor(_WORKERS) as pool:
         try:
-            for part in _parts(rows):
-                waiting.append(pool.submit(_join, part, windows(), load))
-                if len(waiting) > _PARTS_AHEAD:
+            for run in _runs(rows):
+                waiting.append(pool.submit(_join, run, windows(), load))
+                if len(waiting) > _PIECES_AHEAD:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
@@ -72,16 +72,16 @@ def _joined(rows: Iterable[Row], windows: Callable[[], Windows], load: Load) -> 
                 future.cancel()
 
 
-def _parts(rows: Iterable[Row]) -> Iterator[Sequence[Row]]:
-    part: list[Row] = []
+def _runs(rows: Iterable[Row]) -> Iterator[Sequence[Row]]:
+    run: list[Row] = []
     for row in rows:
-        part.append(row)
-        if len(part) == _PART_ROWS:
-            yield part
-            part = []
-    if part:
-        yield part
+        run.append(row)
+        if len(run) == _PIECE_ROWS:
+            yield run
+            run = []
+    if run:
+        yield run
 
 
-def _join(part: Sequence[Row], windows: Windows, load: Load) -> bytes:
-    return b"".join([read_chunk(windows, load, row) for row in part])
+def _join(run: Sequence[Row], windows: Windows, load: Load) -> bytes:
+    return b"".join([_read_chunk(windows, load, row) for row in run])

@@ -109,6 +109,8 @@ def decode_list(content: bytes | memoryview) -> tuple[int, list[Row]]:
         raise Damaged(f"its list of chunks takes {len(content)} bytes")
     rows = list(_ROW.iter_unpack(content[1:]))
     claimed = sum(size for _, size in rows)
+    if any(size == 0 for _, size in rows):
+        raise Damaged("it lists a part of no bytes")  # a list of nothing could go on for ever
     if claimed > BLOB_BYTES_MAX:
         raise Damaged(f"it claims {claimed} bytes")
     if content[0] == 0 and any(size > CHUNK_BYTES_MAX for _, size in rows):

@@ -111,7 +111,7 @@ class CollectionPlan:
                 written = self._copy()
                 with turnstile.alone(self._folder, _WAIT_SECONDS):
                     packs, loose = self._doomed(written)
-                    if not self._clear_caches():
+                    if packs + loose and not self._clear_caches():
                         raise CollectionRefused("stat.db can be neither emptied nor removed")
                     self._sync_journal()
                     removal.remove(self._folder, self._objects, packs, loose)

@@ -8,6 +8,7 @@ each call.
 import contextlib
 import errno
 import fcntl
+import io
 import itertools
 import os
 import pwd
@@ -142,7 +143,7 @@ def open_existing(path: Path) -> BinaryIO:
     return path.open("r+b", buffering=0)
 
 
-def write(handle: BinaryIO, data: bytes | memoryview) -> None:
+def write(handle: BinaryIO, data: bytes | bytearray | memoryview) -> None:
     """Write all of the data."""
     left = memoryview(data)
     while left:
@@ -153,11 +154,12 @@ def write_parts(handle: BinaryIO, parts: Iterable[bytes | bytearray | memoryview
     """Write parts; of a long content begin early, and do not fill the memory of others."""
     begun = written = handle.tell()
     for part in parts:
-        handle.write(part)
+        write(handle, part)
         written += len(part)
         if written - begun > _WRITE_OUT_BYTES:
             handle.flush()
-            start_writing(handle.fileno(), begun, written - begun)
+            with contextlib.suppress(io.UnsupportedOperation):  # a file in memory
+                start_writing(handle.fileno(), begun, written - begun)
             begun = written
 
 

@@ -215,7 +215,10 @@ def write_folder(gets: Gets, tree_id: ObjectId, folder: Path) -> list[Path]:
 
 
 def write_blob(gets: Gets, object_id: ObjectId, target: Path, mode: int = MODE_FILE) -> None:
-    """Write a blob to a file that is not there yet, in bounded memory; wholly, or not at all."""
+    """Write a blob to a file that is not there yet, in bounded memory.
+
+    An error leaves nothing of it behind; a process that is killed may leave a part.
+    """
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     handle = os.open(target, flags, mode)
     try:

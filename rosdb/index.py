@@ -171,6 +171,19 @@ class Index:
             self._db = self._made_anew()
             self.catch_up()
 
+    def renew(self) -> bool:
+        """Read everything anew; tell whether the journal was longer when it was last read.
+
+        Raises: JournalDamaged.
+        """
+        try:
+            self.catch_up()
+            was_longer = False
+        except JournalDamaged:
+            was_longer = True
+        self.rebuild()
+        return was_longer
+
     def _rows(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
         with self._alone:
             return self._rows_alone(sql, values)

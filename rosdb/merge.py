@@ -17,7 +17,7 @@ from rosdb.pack_window import checked_entries
 from rosdb.packs import Packs
 
 FAN_IN: Final = 16
-MERGED_BELOW_BYTES: Final = 1024 * 1024
+MERGED_BELOW_BYTES: Final = 4 * 1024 * 1024
 """A pack of this size stays as it is: a merge never makes a writer wait for long."""
 
 _MAGNITUDE_BITS: Final = 4  # powers of sixteen

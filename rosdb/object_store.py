@@ -124,33 +124,33 @@ class Objects:
         return handle
 
     def copy_content(self, object_id: ObjectId, kind: Kind, target: BinaryIO) -> None:
-        """Write an object's content to a file of the system, from where it stands.
+        """Write an object's content to a file of the system that ends where it stands.
 
         Before this returns the file may hold what is damaged.
-        Raises: ObjectMissing, ObjectCorrupt; OSError.
+        Raises: ObjectMissing, ObjectCorrupt; OSError if the file refuses.
         """
-        start = target.tell()
 
-        def write(parts: Iterable[codec.Stored]) -> None:
-            target.seek(start)
-            target.truncate()
-            disk.write_parts(target, parts)
-
-        def packed(place: Place) -> Kind:
+        def packed(place: Place) -> tuple[Kind, Iterable[codec.Stored]]:
             entry, content = self._packed(place, object_id.digest)
             if entry is Entry.CHUNKS:
-                self._whole(object_id, content, write)
-                return Kind.BLOB
-            write((content,))
-            return _kind(entry)
+                return Kind.BLOB, self._pieces(object_id, content)
+            return _kind(entry), (content,)
 
-        def loose() -> Kind:
+        def loose() -> tuple[Kind, Iterable[codec.Stored]]:
             found, handle = self.loose.open_content(object_id)
-            with handle:
-                write(iter(lambda: handle.read(_COPY_BYTES), b""))
-            return found
+            return found, _read_through(handle)
 
-        _of_kind(object_id, self._search(object_id, packed, loose), kind)
+        start = target.tell()
+        found, parts = self._search(object_id, packed, loose)
+        _of_kind(object_id, found, kind)
+        try:
+            disk.write_parts(target, parts)
+        except (Damaged, ObjectMissing, ObjectCorrupt):
+            # Chunk by chunk: of a damaged one another copy may be sound, or it is to be named.
+            target.seek(start)
+            target.truncate()
+            with self.open_content(object_id, kind) as source:
+                disk.write_parts(target, iter(lambda: source.read(_COPY_BYTES), b""))
 
     def verify(self, object_id: ObjectId) -> Content:
         """Read an object through and hash it, in bounded memory.
@@ -170,19 +170,23 @@ class Objects:
 
         return self._search(object_id, packed, loose)
 
-    def content_size(self, object_id: ObjectId) -> int:
-        """Return the size of an object's content, as it is stated.
+    def parts_of(self, object_id: ObjectId) -> list[chunks.Row]:
+        """Return what is stored for an object, each with its size: itself, or its chunks.
 
         Raises: ObjectMissing, ObjectCorrupt.
         """
 
-        def packed(place: Place) -> int:
+        def packed(place: Place) -> list[chunks.Row]:
             header = self.packs.header(place, object_id.digest)
             if header.entry is not Entry.CHUNKS:
-                return header.content_bytes
-            return sum(size for _, size in self.rows_of(place, object_id.digest)[1])
+                return [(object_id.digest, header.content_bytes)]
+            content = self._packed(place, object_id.digest)[1]
+            return list(blob_file.leaf_rows(content, self.part_loader()))
 
-        return self._search(object_id, packed, lambda: self.loose.header(object_id).size)
+        def loose() -> list[chunks.Row]:
+            return [(object_id.digest, self.loose.header(object_id).size)]
+
+        return self._search(object_id, packed, loose)
 
     def entry(self, object_id: ObjectId) -> Entry:
         """Return how an object is kept, from its header: a blob may be a list of chunks.
@@ -318,14 +322,15 @@ class Objects:
 
         Raises: Damaged, ObjectMissing, ObjectCorrupt.
         """
-        digest, load = object_id.digest, self.part_loader()
         with contextlib.suppress(Damaged, ObjectMissing, ObjectCorrupt):
-            rows = blob_file.leaf_rows(content, load)
-            return take(
-                blob_stream.stream(digest, rows, lambda: Windows(self.packs), self.load_part)
-            )
+            return take(self._pieces(object_id, content))
         # Chunk by chunk: of a damaged one another copy may be sound, or it is to be named.
-        return take(blob_file.chunk_contents(digest, content, load))
+        return take(blob_file.chunk_contents(object_id.digest, content, self.part_loader()))
+
+    def _pieces(self, object_id: ObjectId, content: codec.Stored) -> Iterator[bytes]:
+        rows = blob_file.leaf_rows(content, self.part_loader())
+        windows, load = (lambda: Windows(self.packs)), self.load_part
+        return blob_stream.whole_pieces(object_id.digest, rows, windows, load)
 
     def _search(
         self, object_id: ObjectId, packed: Callable[[Place], T], loose: Callable[[], T]
@@ -359,6 +364,12 @@ class Objects:
         if reason is not None:
             raise ObjectCorrupt(str(object_id), reason)
         raise ObjectMissing(str(object_id))
+
+
+def _read_through(handle: BinaryIO) -> Iterator[bytes]:
+    with handle:
+        while part := handle.read(_COPY_BYTES):
+            yield part
 
 
 def _size(parts: Iterable[codec.Stored]) -> int:

@@ -139,7 +139,7 @@ def decode_content(header: Header, stored: codec.Stored) -> codec.Stored:
 
 
 def decode_unverified(header: Header, stored: codec.Stored) -> codec.Stored:
-    """Return the content of an entry as it decodes: for who has verified it before.
+    """Return the content of an entry as it decodes: for who has verified it, or verifies the whole.
 
     Raises: Damaged.
     """

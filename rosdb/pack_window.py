@@ -113,11 +113,15 @@ def checked_entries(pack: PackFile) -> Iterator[tuple[bytes, memoryview] | None]
     offset = len(MAGIC)
     if pack.size < offset or pack.read(offset, 0) != MAGIC:
         yield None
+        return
     while offset < pack.size:
         try:
             header, head, stored = window.entry(offset)
         except Damaged:
             yield None
             return
-        yield (head, stored) if is_checked(head, stored) else None
+        if not is_checked(head, stored):
+            yield None
+            return
+        yield head, stored
         offset += header.end

@@ -80,7 +80,8 @@ class Packs:
         self._listed: set[str] = set()
         self._sizes: dict[str, int] = {}
         self._alone = threading.RLock()
-        self._large: set[str] = set()
+        self._small: set[str] = set()
+        self._unmeasured: set[str] = set()
         self._left_alone: set[str] = set()
         self._rebuilt_count = 0
         self._open: OrderedDict[str, PackFile] = OrderedDict()
@@ -158,9 +159,10 @@ class Packs:
     def smaller_than(self, size_bytes: int) -> list[str]:
         """List the packs below a size, sorted; the others are remembered, and looked at once."""
         self.list_once()
-        small = [name for name in self._names - self._large if self.size(name) < size_bytes]
-        self._large |= {n for n in self._names - self._large if self.size(n) >= size_bytes}
-        return sorted(small)
+        self._small |= {name for name in self._unmeasured if self.size(name) < size_bytes}
+        self._unmeasured.clear()
+        self._small &= self._names
+        return sorted(self._small)
 
     def leave_alone(self, name: str) -> None:
         """Merge a pack or index no more: a damaged one is to be found as it is."""
@@ -195,7 +197,7 @@ class Packs:
 
     @_alone
     def refresh(self) -> bool:
-        """List the folder again; tell whether a pack or index has come or gone."""
+        """List the folder again; tell whether a pack has come or gone, or an index has come."""
         try:
             listed = set(os.listdir(self.folder))
         except OSError as error:
@@ -211,6 +213,7 @@ class Packs:
         }
         if names == self._names and indexes <= self._layers.keys():
             return False
+        self._unmeasured |= names - self._names
         self._names = names
         for gone in self._open.keys() - names:
             del self._open[gone]
@@ -243,8 +246,7 @@ class Packs:
             return 0
         self._is_verified = True
         bad = [name for name, layer in self._layers.items() if not layer.index.is_sound()]
-        self._own.clear()
-        self._own_layers.clear()
+        self._disown()
         for name in bad:
             layer = self._layers.pop(name)
             if layer.path is not None:
@@ -276,6 +278,7 @@ class Packs:
             with disk.refusals(self.folder):
                 disk.sync_folder(self.folder)
         self._names.add(name)
+        self._unmeasured.add(name)
         self._listed |= {self.path(name).name, self.index_path(name).name}
         self._sort()
         return name
@@ -330,6 +333,8 @@ class Packs:
         self._own_layers.clear()
         self._order.clear()
         self._names.clear()
+        self._small.clear()
+        self._unmeasured.clear()
         self._sizes.clear()
         self._is_listed = self._is_verified = False
 
@@ -338,12 +343,17 @@ class Packs:
 
     def _note_own(self, name: str, rows: list[tuple[bytes, int, int]]) -> None:
         if len(self._own) + len(rows) > _OWN_ROWS_MAX:
-            self._own.clear()
-            self._own_layers.clear()
+            self._disown()
         if len(rows) <= _OWN_ROWS_MAX:
             self._own_layers.add(self.index_path(name).name)
             for digest, offset, _ in rows:
                 self._own.setdefault(digest, []).append(Place(name, offset))
+
+    def _disown(self) -> None:
+        """Leave all to the indexes; in this order, for others look without waiting for us."""
+        self._own_layers = set()
+        self._sort()
+        self._own = {}
 
     def _sort(self) -> None:
         # The largest first: that is where most of what is stored is.

@@ -7,6 +7,7 @@ an object would find it stored. So nobody writes beside a note.
 """
 
 import contextlib
+import os
 import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -18,7 +19,16 @@ from rosdb.object_store import Objects
 from rosdb.objects import ObjectId
 
 _NOTE: Final = "doomed"
+_MARK: Final = "collected"
 _LEFTOVER_SECONDS: Final = 86_400
+
+
+def mark(folder: Path) -> bytes:
+    """Return what tells whether anything was removed since it was last asked for."""
+    try:
+        return (folder / _MARK).read_bytes()
+    except OSError:
+        return b""
 
 
 def is_unfinished(folder: Path) -> bool:
@@ -27,9 +37,11 @@ def is_unfinished(folder: Path) -> bool:
 
 
 @contextlib.contextmanager
-def writing(folder: Path, objects: Objects) -> Iterator[None]:
-    """Be one of the writers of a store in which nothing is half removed.
+def writing(folder: Path, objects: Objects, seen: bytes | None) -> Iterator[bytes]:
+    """Be one of the writers of a store in which nothing is half removed; give its mark.
 
+    ``seen`` is the mark when the packs were listed last: a folder of thousands is listed anew only
+    where something was removed since. What was merely merged is found by who misses it.
     Raises: StoreLocked, StoreUnwritable.
     """
     with contextlib.ExitStack() as held:
@@ -42,8 +54,10 @@ def writing(folder: Path, objects: Objects) -> Iterator[None]:
                     held.push(attempt.pop_all())
                     break
         # From here on nothing vanishes; what has until now must not be taken for stored.
-        objects.packs.refresh()
-        yield
+        now = mark(folder)
+        if now != seen:
+            objects.packs.refresh()
+        yield now
 
 
 class Writers:
@@ -58,6 +72,7 @@ class Writers:
         self._counting = threading.Lock()
         self._count = 0
         self._held = contextlib.ExitStack()
+        self._seen: bytes | None = None
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
@@ -67,7 +82,8 @@ class Writers:
         """
         with self._counting:
             if self._count == 0:
-                self._held.enter_context(writing(self._folder, self._objects))
+                entered = writing(self._folder, self._objects, self._seen)
+                self._seen = self._held.enter_context(entered)
             self._count += 1
         try:
             yield
@@ -131,6 +147,18 @@ def finish_under_lock(folder: Path, objects: Objects, wait_seconds: float) -> No
             _unlink(folder, objects, text.splitlines(keepends=True))
 
 
+def renew_mark(folder: Path) -> None:
+    """Tell writers of other processes to list the packs again; before anything goes.
+
+    Not synced: a power cut ends them all, and who comes after lists anyway.
+    """
+    with disk.refusals(folder):
+        handle, temporary = disk.open_temporary(folder / "tmp")
+        with handle:
+            disk.write(handle, f"{disk.now_ns()} {os.getpid()}\n".encode())
+        temporary.replace(folder / _MARK)
+
+
 def _unlink(folder: Path, objects: Objects, lines: list[str]) -> None:
     packs: list[str] = []
     loose: list[ObjectId] = []
@@ -144,6 +172,7 @@ def _unlink(folder: Path, objects: Objects, lines: list[str]) -> None:
             packs.append(name)
         elif kind == "loose":
             loose.append(object_id)
+    renew_mark(folder)
     objects.packs.refresh()
     objects.packs.forget(packs)
     for each in loose:

@@ -15,8 +15,8 @@ from typing import Final
 
 from blake3 import blake3
 
-from rosdb import codec, disk, pack_file, turnstile
-from rosdb.errors import JournalDamaged
+from rosdb import blob_file, codec, disk, pack_file, removal, turnstile
+from rosdb.errors import BadSetting, JournalDamaged, ObjectCorrupt, ObjectMissing
 from rosdb.journal import Journal, Position
 from rosdb.object_store import Objects, Touched
 from rosdb.pack_file import PACK_BYTES_MAX, Damaged, PackFile, PackWriter
@@ -38,6 +38,9 @@ class Repaired:
     files_set_aside: tuple[str, ...]
     """Paths below the store's folder."""
 
+    journal_was_longer: bool = False
+    """The index had read entries that are gone: no power cut takes those."""
+
     @property
     def is_anything(self) -> bool:
         """Something was amiss."""
@@ -46,20 +49,27 @@ class Repaired:
             or self.journal_bytes_cut
             or self.packs_rewritten
             or self.files_set_aside
+            or self.journal_was_longer
         )
 
 
 def repair(
-    folder: Path, objects: Objects, journal: Journal, advance: Callable[[int], None]
+    folder: Path,
+    objects: Objects,
+    journal: Journal,
+    renew_index: Callable[[], bool],
+    advance: Callable[[int], None],
 ) -> Repaired:
-    """Rebuild indexes of packs, cut a torn journal, set damaged files aside.
+    """Rebuild indexes, cut a torn journal, set damaged files aside.
 
+    ``renew_index`` makes the index anew, and tells whether the journal had been longer.
     Raises: StoreLocked, StoreUnreadable, StoreUnwritable.
     """
     with (
         disk.exclusive_lock(folder / "merge.lock", _WAIT_SECONDS),
         turnstile.alone(folder, _WAIT_SECONDS),
     ):
+        removal.renew_mark(folder)  # what is set aside is gone for writers of other processes
         aside = [_move_aside(folder, path) for path in list(_misplaced(objects))]
         found = verify_all(objects, is_quick=False, advance=advance)
         rewritten, originals = _rewrite_packs(folder, objects, found)
@@ -74,12 +84,18 @@ def repair(
         # A pack whose tail was cut has kept its name: whoever has it open has the old one.
         objects.close()
         objects.packs.refresh()
-        return Repaired(
-            indexes_rebuilt=objects.packs.take_rebuilt_count(),
-            journal_bytes_cut=_cut_journal(folder, journal),
-            packs_rewritten=tuple(rewritten),
-            files_set_aside=tuple(aside),
-        )
+        cut_bytes = _cut_journal(folder, journal)
+        rebuilt_count = objects.packs.take_rebuilt_count()
+    was_longer = False
+    with contextlib.suppress(JournalDamaged, BadSetting):  # the check names them
+        was_longer = renew_index()
+    return Repaired(
+        indexes_rebuilt=rebuilt_count,
+        journal_bytes_cut=cut_bytes,
+        packs_rewritten=tuple(rewritten),
+        files_set_aside=tuple(aside),
+        journal_was_longer=was_longer,
+    )
 
 
 def _rewrite_packs(folder: Path, objects: Objects, found: Findings) -> tuple[list[str], list[str]]:
@@ -129,7 +145,11 @@ def _sound_entries(objects: Objects, name: str, found: Findings) -> list[tuple[i
         scanned = dict(pack.scan())
         for offset in sorted(scanned.keys() | known.keys()):
             header = scanned.get(offset)
-            is_useless = header is not None and (name, header.digest) in found.useless_lists
+            is_useless = (
+                header is not None
+                and (name, header.digest) in found.useless_lists
+                and not _puts_together(objects, pack, offset)
+            )
             head = None if is_useless else _sound_head(pack, offset, known.get(offset))
             is_whole = is_whole and header is not None and head is not None
             if head is not None:
@@ -141,6 +161,18 @@ def _sound_entries(objects: Objects, name: str, found: Findings) -> list[tuple[i
     for _, head in entries:
         names.update(head)
     return None if is_whole and names.hexdigest() == name else entries
+
+
+def _puts_together(objects: Objects, pack: PackFile, offset: int) -> bool:
+    """Tell whether a list makes its blob after all, of whatever copies: then it is not dropped."""
+    try:
+        header, _, stored = pack.entry(offset)
+        content = pack_file.decode_unverified(header, stored)
+        for _ in blob_file.chunk_contents(header.digest, content, objects.part_loader()):
+            pass
+    except (Damaged, ObjectMissing, ObjectCorrupt):
+        return False
+    return True
 
 
 def _sound_head(pack: PackFile, offset: int, known: bytes | None) -> bytes | None:

@@ -1,7 +1,8 @@
 """What a store holds and what it would take without sharing.
 
 Owns the figures of ``ros stats``. *Logical* is what every run and dataset would take if each were
-stored for itself; *content* is each object once; *stored* is what the disk holds.
+stored for itself; *content* is each object once, and of long blobs each chunk; *stored* is what the
+disk holds, what no run and no dataset leads to included.
 """
 
 from dataclasses import dataclass
@@ -29,20 +30,25 @@ class Stats:
     @property
     def compression_ratio(self) -> float | None:
         """How much smaller the content is on disk; None if empty."""
-        return self.content_bytes / self.stored_bytes if self.stored_bytes else None
+        is_anything = self.content_bytes and self.stored_bytes
+        return self.content_bytes / self.stored_bytes if is_anything else None
 
 
 def measure(objects: Objects, runs: list[Link], datasets: list[Link]) -> Stats:
     """Measure a store, given what its runs and datasets lead to."""
     sizes: dict[ObjectId, int] = {}
     links: dict[ObjectId, tuple[Link, ...]] = {}
+    distinct: dict[bytes, int] = {}
 
     def look(link: Link) -> None:
         if link.kind is Kind.RECORD:
             _, content = objects.load(link, Kind.RECORD)
             sizes[link], links[link] = len(content), tuple(decode_record(content).links.values())
+            distinct[link.digest] = len(content)
         else:
-            sizes[link], links[link] = objects.content_size(link), ()
+            parts = objects.parts_of(link)
+            sizes[link], links[link] = sum(size for _, size in parts), ()
+            distinct.update(parts)
 
     logical = 0
     for start in [*runs, *datasets]:
@@ -61,6 +67,6 @@ def measure(objects: Objects, runs: list[Link], datasets: list[Link]) -> Stats:
         runs=len(runs),
         datasets=len(datasets),
         logical_bytes=logical,
-        content_bytes=sum(sizes.values()),
+        content_bytes=sum(distinct.values()),
         stored_bytes=objects.stored_bytes(),
     )

@@ -5,6 +5,7 @@ Owns the public verbs; each is a few lines over the room that does it.
 
 import contextlib
 import functools
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -25,7 +26,7 @@ from rosdb import (
     verify,
 )
 from rosdb.collect import GRACE_SECONDS, CollectionPlan
-from rosdb.errors import BadSetting, JournalDamaged, ObjectCorrupt, ObjectMissing, StoreError
+from rosdb.errors import BadSetting, ObjectCorrupt, ObjectMissing, StoreError
 from rosdb.index import Index, RunRow
 from rosdb.journal import Move
 from rosdb.leases import Leases
@@ -152,6 +153,8 @@ class Store:
         Units:  grace_seconds in seconds.
         Raises: CollectionRefused if what is reached cannot be read, JournalDamaged, BadSetting.
         """
+        if not 0 <= grace_seconds < math.inf:
+            raise BadSetting("grace_seconds", f"{grace_seconds!r} is no time from 0 on")
         read_settings(self.path / "config.toml")  # whoever cannot read them does not delete
         self._caught_up()  # an index that has read further than there is knows of more refs
         removal.finish(self.path, self._objects)
@@ -249,7 +252,7 @@ class Store:
         return self._objects.open_content(object_id, Kind.BLOB)
 
     def copy_blob(self, object_id: ObjectId, target: BinaryIO) -> None:
-        """Write a blob's content to a file; what is there is verified once this returns.
+        """Write a blob's content to the end of a file; what is there is verified once this returns.
 
         Raises: ObjectMissing, ObjectCorrupt; OSError.
         """
@@ -382,10 +385,7 @@ class Store:
         self._objects.close()
         removal.finish(self.path, self._objects)
         StatCache(self.path / "stat.db").clear()  # what it knows may be what was lost
-        repaired = repair(self.path, self._objects, self._journal, advance)
-        with contextlib.suppress(JournalDamaged, BadSetting):  # the check names them
-            self._caught_up().rebuild()
-        return repaired
+        return repair(self.path, self._objects, self._journal, self._opened().renew, advance)
 
     def _opened(self) -> Index:
         if self._index is None:

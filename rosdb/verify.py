@@ -15,7 +15,7 @@ from rosdb import disk, pack_file
 from rosdb.chunks import decode_list
 from rosdb.errors import NotCanonical, ObjectCorrupt, ObjectMissing
 from rosdb.object_store import Objects
-from rosdb.objects import Kind, Link, ObjectId, decode_record
+from rosdb.objects import DIGEST_SIZE, Kind, Link, ObjectId, decode_record
 from rosdb.pack_file import MAGIC, Damaged, Entry, PackFile
 from rosdb.pack_window import PackWindow
 from rosdb.packs import Place
@@ -113,13 +113,13 @@ def _verify_lists(
     bad_lists: dict[Place, str] = {}
     for bad, verified in spread(verify, families(_rows(objects, lists))):
         bad_lists |= bad
-        for name, numbers in verified.items():
-            findings.done.setdefault(name, {}).update(
-                (offset, end) for offset, end, _ in zip(*[iter(numbers)] * 3, strict=True)
-            )
-            for offset, _, size in zip(*[iter(numbers)] * 3, strict=True):
-                digest = places[name].get(offset)
-                if digest is not None:  # an index that lies may not lead to it
+        for name, (numbers, digests) in verified.items():
+            done = findings.done.setdefault(name, {})
+            for row, (offset, end, size) in enumerate(zip(*[iter(numbers)] * 3, strict=True)):
+                digest = bytes(digests[row * DIGEST_SIZE : (row + 1) * DIGEST_SIZE])
+                # An index that lies has another id for the place: that is looked at later.
+                if places[name].get(offset) == digest:
+                    done[offset] = end
                     findings.kinds[digest], findings.sizes[digest] = Kind.BLOB, size
                     advance(size)
     return bad_lists

@@ -2,7 +2,7 @@
 
 Owns the saving that makes it quick. Versions of a file that grows share most of their chunks, in a
 row from the start; the hash of what two lists have in common is computed once and copied. Each
-chunk is verified by itself when it is first met.
+copy of a chunk is verified by itself when it is first met.
 """
 
 from array import array
@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from rosdb import blob_file, pack_file
-from rosdb.blob_stream import read_chunk
 from rosdb.chunks import Row
 from rosdb.codec import Stored
 from rosdb.errors import ObjectCorrupt, ObjectMissing
@@ -32,8 +31,8 @@ _ROWS_FROM: Final = 512
 Listed = tuple[Place, bytes, int, list[Row]]
 """A list: where it is, of which blob, its height and its rows."""
 
-Verified = dict[str, "array[int]"]
-"""By pack: offset, end and content size of each chunk that was verified, in a row."""
+Verified = dict[str, tuple["array[int]", bytearray]]
+"""By pack: offset, end and content size of each chunk that was verified, in a row; and the ids."""
 
 
 def families(lists: list[Listed]) -> list[list[Listed]]:
@@ -61,13 +60,13 @@ class ListVerifier:
         self._objects = objects
         self._path: list[tuple[Row, Any]] = []
         self._windows = Windows(objects.packs)
-        self._met: set[bytes] = set()
+        self._met: set[tuple[str, int]] = set()
         self.verified: Verified = {}
 
     def verify(self, family: list[Listed]) -> dict[Place, str]:
         """Hash the content of each list; return what is wrong with those that are.
 
-        Raises: OSError.
+        Raises: StoreUnreadable.
         """
         bad: dict[Place, str] = {}
         for place, digest, height, rows in family:
@@ -125,16 +124,17 @@ class ListVerifier:
     def _chunk(self, row: Row) -> Stored:
         """Return a chunk's content; the first time, hold it against its check and its id."""
         digest, size = row
-        if digest in self._met:
-            return read_chunk(self._windows, self._objects.load_part, row)
         found = self._windows.find(digest)
-        if found is None:
-            content = self._objects.load_part(digest, Entry.BLOB)
-        else:
-            try:
+        try:
+            if found is None:
+                raise Damaged("no index leads to it")
+            # Of two copies of a chunk one may be damaged: each is verified when it is first met.
+            if (found.pack, found.offset) in self._met:
+                content = pack_file.decode_unverified(found.header, found.stored)
+            else:
                 content = self._verified(found)
-            except Damaged:
-                content = self._objects.load_part(digest, Entry.BLOB)  # another copy may be sound
+        except Damaged:
+            content = self._objects.load_part(digest, Entry.BLOB)  # another copy may be sound
         if len(content) != size:
             raise Damaged("a chunk has another size than its list says")
         return content
@@ -146,7 +146,8 @@ class ListVerifier:
         if not pack_file.is_checked(found.head, found.stored):
             raise Damaged("its stored bytes do not add up")
         content = pack_file.decode_content(header, found.stored)
-        self._met.add(header.digest)
-        noted = self.verified.setdefault(found.pack, array("Q"))
-        noted.extend((found.offset, found.offset + header.end, len(content)))
+        self._met.add((found.pack, found.offset))
+        numbers, digests = self.verified.setdefault(found.pack, (array("Q"), bytearray()))
+        numbers.extend((found.offset, found.offset + header.end, len(content)))
+        digests += header.digest
         return content

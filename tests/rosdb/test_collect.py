@@ -1105,3 +1105,13 @@ def test_a_pack_that_leads_nowhere_refuses(store, open_store):
 
     with pytest.raises((errors.CollectionRefused, errors.StoreUnreadable)):
         open_store().plan_collection(grace_seconds=0)
+
+
+@pytest.mark.parametrize("grace", [float("nan"), -1.0, float("inf")])
+def test_a_grace_that_is_no_time_collects_nothing(store, grace):
+    link = store.put_blob(b"put a moment ago")
+
+    with pytest.raises(errors.BadSetting, match="grace_seconds"):
+        store.plan_collection(grace_seconds=grace)
+
+    assert store.has(link)

@@ -73,7 +73,7 @@ def test_what_is_stored_comes_back(store, stored):
 
     assert objects.load(link) == objects.load(link, link.kind) == (link.kind, content)
     assert objects.kind(link) is link.kind
-    assert objects.content_size(link) == len(content)
+    assert sum(size for _, size in objects.parts_of(link)) == len(content)
     found = objects.verify(link)
     assert (found.kind, found.size) == (link.kind, len(content))
     assert read_all(store, link) == content
@@ -86,7 +86,7 @@ def test_what_is_not_stored_is_missing(store, stored):
     objects = store._objects
 
     assert not objects.has(link)
-    for read in (*readers(store), objects.kind, objects.content_size):
+    for read in (*readers(store), objects.kind, objects.parts_of):
         with pytest.raises(errors.ObjectMissing, match=str(link)):
             read(link)
 
@@ -360,7 +360,7 @@ def test_a_file_is_streamed_in_bounded_memory(store, tmp_path):
     assert again == link
     assert last == (size - 2**20).to_bytes(8, "big")
     assert report.ok
-    assert store._objects.content_size(link) == size
+    assert sum(each for _, each in store._objects.parts_of(link)) == size
 
 
 def test_bytes_like_values_are_blobs_and_numbers_are_not(store):

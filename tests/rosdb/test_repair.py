@@ -273,6 +273,28 @@ def test_a_journal_damaged_in_the_middle_is_left_as_it_is_and_named(full, at):
     assert path.read_bytes() == data
 
 
+@pytest.mark.parametrize("is_torn", [True, False])
+def test_a_journal_that_the_index_knows_to_have_been_longer(full, open_store, is_torn):
+    """No power cut takes what the index has read. The store works again, and the loss is said."""
+    ends = [entry.end.offset for entry in full._journal.entries()]
+    size = ends[-1] - 10 if is_torn else ends[-2]
+    full.close()
+    os.truncate(full.path / "journal", size)
+    with pytest.raises(errors.JournalDamaged):
+        list(open_store().refs())
+
+    repaired = open_store().repair()
+
+    assert repaired.journal_was_longer
+    assert (full.path / "journal").stat().st_size == ends[-2]
+    after = open_store()
+    assert after.check().ok
+    assert after.ref("names/loose") is None
+    with after.transaction() as tx:
+        tx.move_ref("names/new", tx.put_blob(b"new"), expected=None)
+    assert not open_store().repair().journal_was_longer
+
+
 @pytest.mark.parametrize(
     "place",
     ["objects/pack", "objects/00", "objects/pack/pack-{}.pack", "objects/pack/multi-{}.idx"],
