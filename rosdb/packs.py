@@ -92,9 +92,7 @@ class Packs:
         """List where an object is said to be, without looking at the folder again."""
         self.list_once()
         own = self._own.get(digest, ())
-        for place in own:
-            if place.pack in self._names:
-                yield place
+        yield from (place for place in own if place.pack in self._names)
         for index in self._order:
             found = index.find(digest)
             if found is not None:
