@@ -1,19 +1,25 @@
 """``ros run``: run an experiment, or answer from the store."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
-from cli import render
+from cli import exits, render
 from cli.context import open_context, say
 from cli.experiments import print_experiments
 from research.errors import BadInput, RunFailed
+from research.experiments import look_ahead, runs
 from research.experiments import run as runner
-from research.experiments import runs
+from research.experiments.export import instant_text
+from research.experiments.look_ahead import Cut, Decision, LookAheadReport
 from research.experiments.parameters import parse_assignment
 from research.experiments.recipe import Request
 from research.experiments.run import Performed
 from rosdb import Store
+
+_WORDS: Final = {"clean": "clean", "looks_ahead": "it looks ahead", "uncheckable": "uncheckable"}
+_STYLES: Final = {"clean": "green", "looks_ahead": "red", "uncheckable": "yellow"}
+_STATES: Final = {"same": "green", "differs": "red", "failed": "yellow"}
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -35,19 +41,32 @@ def run(
     force: Annotated[
         bool, typer.Option("--force", help="execute even if the store has the answer")
     ] = False,
+    checks_look_ahead: Annotated[
+        bool,
+        typer.Option(
+            "--check-look-ahead", help="cut the data and run again: did anything know the future?"
+        ),
+    ] = False,
+    cuts: Annotated[
+        int | None, typer.Option("--cuts", metavar="N", help="so many cuts instead of 5")
+    ] = None,
     as_list: Annotated[bool, typer.Option("--list", help="list the experiments")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON document")] = False,
 ) -> None:
     """Run an experiment and record the run.
 
     The same question (code, parameters, data, seed, environment) asked again is answered from the
-    store, and nothing is executed.
+    store, and nothing is executed. With --check-look-ahead the exit status is 1 unless the verdict
+    is clean.
     """
     if as_list:
         print_experiments(as_json)
         return
     if experiment is None:
         raise BadInput("name an experiment; ros experiments lists them")
+    if cuts is not None and not checks_look_ahead:
+        raise BadInput("--cuts goes with --check-look-ahead")
+    look_ahead.check_cuts(look_ahead.CUTS if cuts is None else cuts)
     context = open_context()
     request = Request(
         experiment_id=experiment,
@@ -62,6 +81,22 @@ def run(
             failed = runs.read_run(context.store, context.store.resolve(failure.run_id), name)
             render.emit(_document(context.store, Performed(manifest=failed, is_cached=False)))
         raise
+    _say_notes(performed)
+    found = None
+    if checks_look_ahead:
+        found = look_ahead.examine(context, performed.manifest, cuts or look_ahead.CUTS)
+    if as_json:
+        render.emit(_document(context.store, performed, found))
+    else:
+        _print(performed)
+        if found is not None:
+            _print_look_ahead(found)
+    if found is not None and found.verdict != "clean":
+        raise typer.Exit(exits.NO)
+
+
+def _say_notes(performed: Performed) -> None:
+    """Tell of what is no error: an answer that has changed, a metric that is not there."""
     if performed.contradicts is not None:
         earlier = render.short(performed.contradicts.run_id)
         say(f"warning: run {earlier} answered the same question otherwise: ros diff {earlier} @")
@@ -69,10 +104,6 @@ def run(
     absent = [name for name in declared if name not in performed.manifest.metrics]
     if absent and not performed.is_cached:
         say(f"note: declared, but undefined here or not returned: {', '.join(absent)}")
-    if as_json:
-        render.emit(_document(context.store, performed))
-    else:
-        _print(performed)
 
 
 def _print(performed: Performed) -> None:
@@ -86,8 +117,72 @@ def _print(performed: Performed) -> None:
     render.pairs(manifest.metrics)
 
 
-def _document(store: Store, performed: Performed) -> dict[str, Any]:
+def _print_look_ahead(found: LookAheadReport) -> None:
+    """Print the verdict, the cuts, and the first decision that is not the same."""
+    word = render.paint(_WORDS[found.verdict], _STYLES[found.verdict])
+    render.line(f"\n{render.paint('Look-ahead', 'bold')}  {word}")
+    if found.reason:
+        render.paragraph(found.reason)
+    if found.cuts:
+        render.table(
+            ["  CUT AFTER", "BAR", "ROWS", "UP TO THERE"],
+            [_row(cut) for cut in found.cuts],
+            right=(1, 2),
+        )
+    if found.verdict == "clean":
+        render.paragraph(f"compared: {', '.join(found.tables)}")
+    if found.undated:
+        render.paragraph(f"without dates, and not compared: {', '.join(found.undated)}")
+    if found.first is not None:
+        _print_first(found.first)
+
+
+def _row(cut: Cut) -> list[str]:
+    state = render.paint(cut.state, _STATES[cut.state])
+    return [
+        f"  {_instant(cut.at_ns)}",
+        str(cut.bar),
+        str(cut.row_count) if cut.state != "failed" else "",
+        f"{state}: {' '.join(cut.error.split())}" if cut.error else state,
+    ]
+
+
+def _print_first(first: Decision) -> None:
+    render.heading("First decision that knew what came later")
+    render.pairs(
+        {
+            "decided": f"{_instant(first.at_ns)}, bar {first.bar}",
+            "table": first.artifact,
+            "row": first.row,
+            "column": first.column,
+            "with all bars": _value(first.column, first.whole),
+            "with the cut": _value(first.column, first.cut),
+            "cut after": f"{_instant(first.cut_at_ns)}, bar {first.cut_bar}",
+        }
+    )
+    if first.is_rounding:
+        render.paragraph(
+            "The two differ by rounding only: a transform or a sum over all bars goes into it."
+        )
+
+
+def _instant(at_ns: int) -> str:
+    """Write an instant; a midnight as its day."""
+    return instant_text(at_ns)[:19].replace("T", " ").removesuffix(" 00:00:00")
+
+
+def _value(column: str, value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    is_instant = column.endswith("at_ns") and isinstance(value, int)
+    return _instant(value) if is_instant else repr(value)
+
+
+def _document(
+    store: Store, performed: Performed, found: LookAheadReport | None = None
+) -> dict[str, Any]:
     manifest = performed.manifest
+    verdict = {} if found is None else {"look_ahead": found.to_fields()}
     return {
         "run": str(manifest.run_id),
         "name": manifest.name,
@@ -103,4 +198,5 @@ def _document(store: Store, performed: Performed) -> dict[str, Any]:
         "seed": manifest.seed,
         "seconds": manifest.seconds,
         "error": None if manifest.error is None else dict(manifest.error),
+        **verdict,
     }

@@ -31,6 +31,8 @@ VARIABLES: Final[Mapping[str, str]] = {
 # Our own distribution is the code tree's business, not the environment's.
 _OURS: Final = "research-os"
 _REQUIREMENT: Final = re.compile(r"^\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
+# A compiler that may not change a bit: with it and without it, the kernel gives the same answer.
+COMPILERS: Final = frozenset({"numba", "llvmlite"})
 _LEFT_OUT: Final = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json")
 
 
@@ -39,7 +41,8 @@ def describe(foreign: Iterable[str]) -> dict[str, Any]:
 
     Raises: BadInput if one is there and belongs to no distribution that could be named.
     """
-    providers = [name for module in sorted(foreign) for name in _providers(module)]
+    asked = sorted(set(foreign) - COMPILERS)
+    providers = [name for module in asked for name in _providers(module)]
     return _described(_required(providers))
 
 
@@ -50,7 +53,7 @@ def describe_again(recorded: Mapping[str, Any]) -> dict[str, Any]:
 
 def unforeseen(recorded: Mapping[str, Any], loaded: Iterable[str]) -> list[str]:
     """Name the top-level modules that a child loaded and no recorded distribution provides."""
-    known: set[str] = set()
+    known: set[str] = set(COMPILERS)
     for found in filter(None, map(_distribution, recorded["distributions"])):
         known |= _top_levels(found)
     return sorted(set(loaded) - known)

@@ -17,8 +17,12 @@ from typing import Any, Final
 from research.errors import BadInput, BadParameter, BrokenExperiment, UnknownParameter
 from rosdb import flatten
 
+_UNDECLARED: Final = object()
+"""The default of what stands in a list whose default is empty: anything may."""
+
 _STEP: Final = re.compile(r"([^.\[\]]+)|\[(\d{1,6})\]")
 _DEPTH_MAX: Final = 32
+_WHOLE_MAX: Final = 2.0**53
 _PATH: Final = re.compile(r"[^.\[\]]+(?:\[\d{1,6}\])*(?:\.[^.\[\]]+(?:\[\d{1,6}\])*)*")
 
 _COMPARE: Final[Mapping[type[ast.cmpop], Callable[[Any, Any], bool]]] = {
@@ -65,21 +69,28 @@ def apply_overrides(
 ) -> dict[str, Any]:
     """Return the defaults with each override at its path, coerced to the default's type.
 
+    A list whose default is empty says nothing of its elements, so they are made as they are named:
+    ``ladder[0].multiple`` makes a map, ``ladder[1].multiple`` the next, without a gap.
+
     Raises: UnknownParameter with the nearest paths, BadParameter, BadInput if a path stands twice.
     """
     values: dict[str, Any] = copied(defaults)
-    given: list[tuple[tuple[str | int, ...], str]] = []
+    given: list[tuple[tuple[str | int, ...], str, Any]] = []
     for path, value in overrides:
         if not _PATH.fullmatch(path):
             raise _unknown(experiment, defaults, path)
         steps = _steps(path)
-        for earlier, text in given:
+        if len(steps) > _DEPTH_MAX:
+            raise BadInput(f"parameter {path[:40]}… is nested deeper than {_DEPTH_MAX}")
+        for earlier, text, _ in given:
             if earlier == steps:
                 raise BadInput(f"parameter {path} is given twice")
             # The order in which they are given must not decide.
             if earlier[: len(steps)] == steps or steps[: len(earlier)] == earlier:
                 raise BadInput(f"parameters {text} and {path}: one is a part of the other")
-        given.append((steps, path))
+        given.append((steps, path, value))
+    # Of a list that was empty the first element is made before the second.
+    for _, path, value in sorted(given, key=lambda each: _place(each[0])):
         _set(experiment, defaults, values, path, value)
     return values
 
@@ -128,7 +139,7 @@ def coerce(path: str, default: Any, value: Any) -> Any:
     elif isinstance(default, int):
         value = _integer(path, value)
     elif isinstance(default, float):
-        value = _float(path, value)
+        return _float(path, value)
     elif isinstance(default, str):
         if not isinstance(value, str):
             # V was read as JSON, but text was wanted: 5 for a label is "5".
@@ -148,14 +159,29 @@ def _steps(path: str) -> tuple[str | int, ...]:
     return tuple(name or int(number) for name, number in _STEP.findall(path))
 
 
+def _place(steps: tuple[str | int, ...]) -> list[tuple[int, str]]:
+    return [(step, "") if isinstance(step, int) else (-1, step) for step in steps]
+
+
 def _set(experiment: str, defaults: Mapping[str, Any], values: Any, path: str, value: Any) -> None:
     steps = _steps(path)
     here, default = values, copied(defaults)
-    for step in steps[:-1]:
+    for step, following in zip(steps, [*steps[1:], None], strict=True):
+        if default is _UNDECLARED or (isinstance(default, list) and not default):
+            _make(here, step, following)
+            default = _UNDECLARED
+        parent = here
         here, default = _descend(experiment, defaults, path, here, default, step)
-    last = steps[-1]
-    _, default = _descend(experiment, defaults, path, here, default, last)
-    here[last] = coerce(path, default, value)
+    parent[steps[-1]] = coerce(path, default, value)
+
+
+def _make(here: Any, step: str | int, following: str | int | None) -> None:
+    """Make what a step leads to where nothing is declared, if there is a place for it."""
+    made: Any = None if following is None else [] if isinstance(following, int) else {}
+    if isinstance(here, list) and step == len(here):
+        here.append(made)
+    elif isinstance(here, dict) and isinstance(step, str):
+        here.setdefault(step, made)
 
 
 def _descend(
@@ -163,19 +189,32 @@ def _descend(
 ) -> tuple[Any, Any]:
     if isinstance(step, int):
         if isinstance(here, list) and step < len(here):
+            if default is _UNDECLARED:
+                return here[step], _UNDECLARED
             known = isinstance(default, list) and step < len(default)
             return here[step], default[step] if known else None
     elif isinstance(here, dict) and step in here:
+        if default is _UNDECLARED:
+            return here[step], _UNDECLARED
         return here[step], default[step] if isinstance(default, dict) and step in default else None
     raise _unknown(experiment, defaults, path)
 
 
 def _unknown(experiment: str, defaults: Mapping[str, Any], path: str) -> UnknownParameter:
-    known = [name for name, _ in flatten(copied(defaults))]
+    known = [name for name, _ in flatten(_with_places(defaults))]
     near = difflib.get_close_matches(path, known, n=3, cutoff=0.5)
     leaf = path.rsplit(".", 1)[-1]
     near += [name for name in known if name.rsplit(".", 1)[-1] == leaf and name not in near]
     return UnknownParameter(experiment, path, near or known[:8])
+
+
+def _with_places(value: Any) -> Any:
+    """Copy, with one element in each empty list: its place has a name."""
+    if isinstance(value, Mapping):
+        return {str(key): _with_places(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_with_places(item) for item in value] or [None]
+    return value
 
 
 def _map(path: str, default: Mapping[str, Any], value: Any) -> dict[str, Any]:
@@ -217,11 +256,16 @@ def _float(path: str, value: Any) -> float:
 
 
 def _plain(path: str, value: Any, depth: int = 0) -> Any:
-    """Check a value that no default types: plain data, finite, of 64 bits, not too deep."""
+    """Check a value that no default types: plain data, finite, of 64 bits, not too deep.
+
+    A whole number is one however it is written: 24.0 is 24.
+    """
     if depth > _DEPTH_MAX:
         raise BadInput(f"parameter {path[:40]}… is nested deeper than {_DEPTH_MAX}")
     if isinstance(value, float):
-        return _float(path, value)
+        number = _float(path, value)
+        is_whole = number.is_integer() and abs(number) < _WHOLE_MAX
+        return int(number) if is_whole else number
     if isinstance(value, int) and not isinstance(value, bool):
         return _integer(path, value)
     if isinstance(value, Mapping):

@@ -20,7 +20,10 @@ from rosdb import check_label
 Origin = Literal["builtin", "workspace", "package"]
 
 BUILTIN: Final[Mapping[str, str]] = {
+    "breakout": "research.experiments.builtin.breakout",
+    "call_ladder": "research.experiments.builtin.call_ladder",
     "gamma_signal_sanity": "research.experiments.builtin.gamma_signal_sanity",
+    "rsi_reversion": "research.experiments.builtin.rsi_reversion",
     "sma_crossover": "research.experiments.builtin.sma_crossover",
 }
 ENTRY_POINT_GROUP: Final = "ros.experiments"

@@ -1,15 +1,19 @@
 """The engine: signals over bars in, trades, events, equity and metrics out.
 
 This floor is pure. It reads arrays and plain values and returns them: no store, no clock, no
-environment, no printing, no chance. What it does at each bar is told in `docs/metrics.md`.
+environment, no printing, no chance but a keyed one. What it does at each bar is told in
+`docs/metrics.md`. From the door down:
 
-    engine      simulate(): checks what it is given, then runs the rooms below
-    fills       the loop: which signal becomes an order, and what its fill costs
+    engine      simulate(): one asset; portfolio: several with one account; sweep: many points
     result      SimulationResult, and the tables of events and trades
-    metrics     the figures of docs/metrics.md
-    models      ExecutionModel with its Slippage, CostModel, Sizing
-    indicators  moving averages and their crossings
-    parameters  reading and writing a model as plain values
+    metrics     the figures of docs/metrics.md; series: their sums
+    session     bars made ready, and the memory that the kernel writes into
+    compiled    the kernel as Python, or the same functions compiled
+    kernel      the loop over bars: entries, exits, protection, decisions, positions, orders, chance
+    slots, plan where each number of the kernel stands, and what the models put there
+    execution, costs, risk, sizing, run_config   the models; parameters: as plain values
+    indicators, view, strategies, calls          what signals are made of
+    engines     other engines behind the same question
     errors      what is refused
 
 Import the names from `research`. Nothing is imported here, so that a run which uses one room does

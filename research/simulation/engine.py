@@ -1,108 +1,196 @@
-"""The simulation: long-only, one position at a time, filled at the open after the signal.
+"""The simulation: signals over the bars of one asset, and what came of them.
 
-Owns the order of the steps and the checks of what comes in. The rules of a fill are in `fills`, the
-definitions of the figures in `metrics`.
+Owns the checks of what comes in, and the order of the rooms: `plan` turns models into numbers,
+`session` plays them, `result` and `metrics` say what happened. What the kernel does at each bar is
+told in `docs/metrics.md`.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from research.bars import first_fault
-from research.simulation import fills
-from research.simulation.errors import (
-    InvalidBars,
-    InvalidField,
-    InvalidSignals,
-    NonFiniteEquity,
-)
+from research.simulation import compiled, plan, slots
+from research.simulation.costs import CostModel
+from research.simulation.errors import InvalidBars, InvalidField, InvalidSignals
+from research.simulation.execution import ExecutionModel
 from research.simulation.metrics import measure
-from research.simulation.models import CostModel, ExecutionModel, Sizing
 from research.simulation.parameters import checked_number
 from research.simulation.result import (
     SimulationResult,
-    account_at_closes,
+    check_played,
+    drawdown_of,
     events_table,
     trades_table,
 )
+from research.simulation.risk import RiskModel
+from research.simulation.run_config import RunConfig
+from research.simulation.session import ARRAYS, Played, Session
+from research.simulation.sizing import Sizing
 
+M = TypeVar("M", ExecutionModel, CostModel, RiskModel)
+Bars = Mapping[str, NDArray[Any]]
 Signals = NDArray[np.bool_] | Sequence[bool]
 
 AT_THE_OPEN: Final = ExecutionModel()
 FREE: Final = CostModel()
+UNLIMITED: Final = RiskModel()
 
-_SIZE_KINDS: Final = {
-    "units": fills.UNITS,
-    "cash": fills.CASH,
-    "equity_fraction": fills.EQUITY_FRACTION,
-}
+_ASSET: Final = "asset"
 
 
 def simulate(
-    bars: Mapping[str, NDArray[Any]],
+    bars: Bars,
     entries: Signals,
     exits: Signals,
     *,
+    short_entries: Signals | None = None,
+    short_exits: Signals | None = None,
     size: float | Sizing = 10.0,
     cash: float = 1_000_000.0,
-    execution: ExecutionModel = AT_THE_OPEN,
-    costs: CostModel = FREE,
+    execution: ExecutionModel | Mapping[str, Any] = AT_THE_OPEN,
+    costs: CostModel | Mapping[str, Any] = FREE,
+    risk: RiskModel | Mapping[str, Any] = UNLIMITED,
+    seed: int = 0,
+    config: RunConfig | Mapping[str, Any] | None = None,
 ) -> SimulationResult:
     """Trade signals over bars and return what came of it.
 
-    A signal is known at the close of its bar and fills at the next open. An entry acts only while
-    flat, an exit only while in a position; of two on one bar the position so picks one. An order
-    that the cash cannot pay, and one on the last bar, is rejected and recorded.
+    A signal is known at the close of its bar and fills at the next open, or later where the
+    execution says so. An entry acts only while flat, an exit only in its own kind of position. An
+    exit and the opposite entry on one bar turn the position around at one open.
 
-    Shapes: every column of bars, entries and exits (T,), T >= 1.
+    Shapes: every column of bars, entries and exits (T,), T >= 2.
     Units:  size in units unless it is a Sizing; cash in money, above 0.
-    Raises: InvalidBars, InvalidSignals, InvalidField, NonFiniteEquity.
+    Raises: InvalidBars, InvalidSignals, InvalidField, UnknownField, NonFiniteEquity; OrderRefused
+            if the config says to stop at the first.
     """
-    fault = first_fault(bars)
-    if fault is not None:
-        raise InvalidBars(fault.column, fault.row, fault.reason)
-    at_ns, opens, closes = bars["at_ns"], bars["open"], bars["close"]
-    is_entry = _checked_signals("entries", entries, len(at_ns))
-    is_exit = _checked_signals("exits", exits, len(at_ns))
-    sizing = size if isinstance(size, Sizing) else _units(size)
+    sizing = as_sizing(size)
+    execution = as_model(ExecutionModel, execution)
+    costs, risk = as_model(CostModel, costs), as_model(RiskModel, risk)
+    config = as_config(config, seed)
     cash = checked_number("simulate", "cash", cash, above=0.0)
-    _check_class("execution", execution, ExecutionModel)
-    _check_class("costs", costs, CostModel)
+    check_models(sizing, execution, risk)
+    is_compiled = compiled.is_worth_it(_length(bars))
+    check_bars(bars, plan.needs_volume(execution), is_compiled=is_compiled)
+    signals = signal_bits(len(bars["at_ns"]), entries, exits, short_entries, short_exits)
 
-    codes, amounts = fills.fill_orders(
-        np.flatnonzero(is_entry | is_exit),
-        is_entry,
-        is_exit,
-        opens,
-        cash,
-        _SIZE_KINDS[sizing.kind],
-        sizing.value,
-        execution.slippage.fraction,
-        costs.fee_rate,
-        costs.fixed_fee,
-        costs.minimum_fee,
-    )
-    cash_at, held = account_at_closes(codes, amounts, cash, len(at_ns))
-    with np.errstate(over="ignore"):  # an overflow is refused below, by name
-        invested = held * closes
-        equity = cash_at + invested
-    finite = np.isfinite(equity)
-    if not finite.all():
-        raise NonFiniteEquity(int(finite.argmin()))
-    exposure = np.divide(invested, equity, out=np.zeros_like(equity), where=invested > 0.0)
-    equity.setflags(write=False)
-    exposure.setflags(write=False)
+    session = Session([_ASSET], [bars[name] for name in ARRAYS], is_compiled=is_compiled)
+    numbers = plan.numbers(cash, sizing, execution, costs, risk, config)
+    played = session.play(signals, numbers, plan.ladder(risk), config.seed)
+    return result_of(bars["at_ns"], played, is_compiled=is_compiled)
 
-    trades = trades_table(codes, amounts, float(closes[-1]))
+
+def result_of(
+    at_ns: NDArray[np.int64], played: Played, assets: Sequence[str] = (), *, is_compiled: bool
+) -> SimulationResult:
+    """Return the tables, series and figures of what was played.
+
+    Raises: OrderRefused, NonFiniteEquity.
+    """
+    check_played(played)
+    drawdown = drawdown_of(played.equity)
+    for series in (played.equity, played.exposure, drawdown):
+        series.setflags(write=False)
     return SimulationResult(
-        trades=trades,
-        events=events_table(codes, amounts, at_ns),
-        equity=equity,
-        exposure=exposure,
-        metrics=measure(at_ns, equity, held, trades),
+        trades=trades_table(played, assets),
+        events=events_table(played, at_ns, assets),
+        equity=played.equity,
+        exposure=played.exposure,
+        drawdown=drawdown,
+        metrics=measure(at_ns, played, is_compiled=is_compiled),
     )
+
+
+def check_bars(bars: Bars, needs_volume: bool, *, is_compiled: bool, asset: str = "") -> None:
+    """Refuse bars that break a rule, or whose volume a model would divide by and cannot.
+
+    Raises: InvalidBars.
+    """
+    if not (is_compiled and _is_sound(bars)):
+        fault = first_fault(bars)
+        if fault is not None:
+            raise InvalidBars(fault.column, fault.row, fault.reason, asset)
+    if len(bars["at_ns"]) < 2:
+        raise InvalidBars("at_ns", -1, "one row; an order fills at the next one", asset)
+    if needs_volume and not (bars["volume"] > 0.0).all():
+        row = int((bars["volume"] > 0.0).argmin())
+        raise InvalidBars("volume", row, "0.0, and the execution model measures by it", asset)
+
+
+def check_models(sizing: Sizing, execution: ExecutionModel, risk: RiskModel) -> None:
+    """Refuse models that do not go together.
+
+    Raises: InvalidField.
+    """
+    if sizing.kind == "risk" and risk.stop_loss.initial is None:
+        raise InvalidField("RiskModel", "stop_loss.initial", "None", "given where the size is risk")
+
+
+def signal_bits(
+    bar_count: int,
+    entries: Signals | None,
+    exits: Signals | None,
+    short_entries: Signals | None,
+    short_exits: Signals | None,
+) -> NDArray[np.int64]:
+    """Return the four signals as the bits of one number for each bar.
+
+    Raises: InvalidSignals.
+    """
+    bits = np.zeros(bar_count, np.int64)
+    for name, given, bit in (
+        ("entries", entries, slots.ENTER_LONG),
+        ("exits", exits, slots.EXIT_LONG),
+        ("short_entries", short_entries, slots.ENTER_SHORT),
+        ("short_exits", short_exits, slots.EXIT_SHORT),
+    ):
+        if given is not None:
+            bits += _checked_signals(name, given, bar_count) * np.int64(bit)
+    both = slots.ENTER_LONG | slots.ENTER_SHORT
+    if short_entries is not None and (bits & both == both).any():
+        bar = int((bits & both == both).argmax())
+        raise InvalidSignals("short_entries", f"row {bar} enters long and short at once")
+    return bits
+
+
+def as_model(model: type[M], given: object) -> M:
+    """Return a model, made of a mapping of its fields if it is one.
+
+    Raises: InvalidField, UnknownField.
+    """
+    if isinstance(given, model):
+        return given
+    if not isinstance(given, Mapping):
+        raise InvalidField(
+            "simulate", model.__name__, repr(given), "one, or a mapping of its fields"
+        )
+    return model.from_parameters(given)
+
+
+def as_config(config: RunConfig | Mapping[str, Any] | None, seed: int) -> RunConfig:
+    """Return the config, made of a mapping of its fields if it is one, or of the seed alone.
+
+    Raises: InvalidField if two seeds are given; UnknownField.
+    """
+    if config is None:
+        return RunConfig(seed=seed)
+    made = config if isinstance(config, RunConfig) else RunConfig.from_parameters(config)
+    if seed not in (0, made.seed):
+        raise InvalidField("simulate", "seed", repr(seed), "given once, in the config")
+    return made
+
+
+def as_sizing(size: float | Sizing) -> Sizing:
+    """Return a bare number as a size in units.
+
+    Raises: InvalidField.
+    """
+    if isinstance(size, Sizing):
+        return size
+    return Sizing(value=checked_number("simulate", "size", size, above=0.0))
 
 
 def _checked_signals(name: str, signals: Signals, bar_count: int) -> NDArray[np.bool_]:
@@ -117,12 +205,20 @@ def _checked_signals(name: str, signals: Signals, bar_count: int) -> NDArray[np.
     return array
 
 
-def _check_class(field: str, model: object, expected: type[Any]) -> None:
-    """Refuse what only looks like a model, such as a mapping of its fields."""
-    if not isinstance(model, expected):
-        raise InvalidField("simulate", field, repr(model), f"of class {expected.__name__}")
+def _length(bars: Bars) -> int:
+    at_ns = bars.get("at_ns")
+    return 0 if at_ns is None else int(np.size(at_ns))
 
 
-def _units(size: float) -> Sizing:
-    """Return a bare number as a size in units."""
-    return Sizing(value=checked_number("simulate", "size", size, above=0.0))
+def _is_sound(bars: Bars) -> bool:
+    try:
+        columns = [bars[name] for name in ARRAYS]
+    except KeyError:
+        return False
+    count = len(columns[0])
+    is_whole = all(each.ndim == 1 and len(each) == count for each in columns)
+    is_typed = columns[0].dtype == np.int64 and all(c.dtype == np.float64 for c in columns[1:])
+    is_flat = all(each.flags.c_contiguous for each in columns)
+    if not (is_whole and is_typed and is_flat and count):
+        return False
+    return bool(compiled.functions().is_sound(columns[0], tuple(columns[1:])))

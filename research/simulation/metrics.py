@@ -1,18 +1,23 @@
 """The figures of a simulation, each defined in `docs/metrics.md`.
 
-A metric that is undefined for a sample (no trade, no variance, one bar), or that a float cannot
-hold, is left out: a quiet 0 would be ranked among real answers.
+Owns the formulas. A metric that is undefined for a sample (no trade, no variance), or that a float
+cannot hold, is left out: a quiet 0 would be ranked among real answers.
 """
 
+import decimal
 import math
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from research.simulation import compiled, series, slots
+from research.simulation.session import Played
+
 YEAR_NS: Final = 31_557_600 * 10**9
 """365.25 days."""
+
+DAY_NS: Final = 86_400 * 10**9
 
 RATIO_ROUNDING: Final = 2.0**-50
 """How far the ratio of two equities may be off by rounding alone, with room to spare.
@@ -21,73 +26,242 @@ Returns that differ by less do not vary: a deviation of theirs would measure the
 account, and a Sharpe ratio over it would be of the order of 1e14.
 """
 
+TAIL_ONE_IN: Final = 20
+"""A tail is one in so many of the returns, 5 %, that are worst or best."""
+
+BPS: Final = 10_000.0
+"""Basis points in one."""
+
+_RESTING: Final = np.zeros(slots.LOSSES_IN_A_ROW + 1, np.bool_)
+_RESTING[[slots.STOP, slots.TRAILING_STOP, slots.TARGET]] = True
+"""By the reason of an event: whether it had rested at the venue and could not be late."""
+
+_TRIED: Final = np.zeros(slots.CANCELLED + 1, np.bool_)
+_TRIED[[slots.FILL, slots.PARTIAL, slots.FAILED, slots.REJECTED]] = True
+"""By the kind of an event: whether it says what became of an attempt to fill."""
+
+# Every field is given: a context takes what is not from one that a caller may have changed.
+_POWERS: Final = decimal.Context(
+    prec=34,
+    rounding=decimal.ROUND_HALF_EVEN,
+    Emin=-999_999,
+    Emax=999_999,
+    capitals=1,
+    clamp=0,
+    flags=[],
+    traps=[],
+)
+
 
 def measure(
-    at_ns: NDArray[np.int64],
-    equity: NDArray[np.float64],
-    held: NDArray[np.float64],
-    trades: Mapping[str, NDArray[Any]],
+    at_ns: NDArray[np.int64], played: Played, *, is_compiled: bool = False
 ) -> dict[str, float]:
     """Return every metric that is defined.
 
-    Shapes: at_ns, equity, held (T,), T >= 1; the columns of trades (N,).
+    Shapes: at_ns (T,), T >= 2.
     """
-    metrics: dict[str, float] = {}
-    with np.errstate(over="ignore", invalid="ignore"):
-        metrics["total_return"] = float(equity[-1] / equity[0]) - 1.0
-        metrics |= _ratios(at_ns, equity)
-        metrics["max_drawdown"] = max_drawdown(equity)
-        metrics |= _trade_figures(trades)
-        metrics["exposure"] = int(np.count_nonzero(held)) / len(held)
-        metrics["fees"] = sum_in_order(trades["fees"])
+    returns, figures = _figures(played, is_compiled)
+    elapsed_ns = int(at_ns[-1]) - int(at_ns[0])
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        metrics = _growth_figures(played, elapsed_ns)
+        if figures[series.IS_POSITIVE] and len(returns) > 1:
+            metrics |= _return_figures(returns, figures, elapsed_ns)
+            metrics |= _tail_figures(returns)
+        metrics |= _drawdown_figures(at_ns, figures, metrics.get("cagr"))
+        metrics |= _trade_figures(played)
+        metrics["exposure"] = figures[series.HELD_COUNT] / len(played.equity)
+        metrics["fees"] = sum_in_order(played.trade_amounts[:, slots.TRADE_FEES])
+        metrics |= _order_figures(played, figures[series.MEAN_EQUITY], elapsed_ns)
     return {name: value for name, value in metrics.items() if math.isfinite(value)}
 
 
-def _ratios(at_ns: NDArray[np.int64], equity: NDArray[np.float64]) -> dict[str, float]:
-    """Return the Sharpe and Sortino ratios of the returns from close to close.
+def _figures(played: Played, is_compiled: bool) -> tuple[NDArray[np.float64], list[float]]:
+    count = len(played.equity)
+    if is_compiled:
+        returns, out = np.empty(count - 1), np.zeros(series.FIGURES)
+        compiled.functions().figures(played.equity, played.held, returns, out)
+        return returns, out.tolist()
+    listed, by_slot = [0.0] * (count - 1), [0.0] * series.FIGURES
+    series.figures(played.equity.tolist(), played.held.tolist(), listed, by_slot)
+    return np.array(listed), by_slot
+
+
+def _growth_figures(played: Played, elapsed_ns: int) -> dict[str, float]:
+    first, last = float(played.equity[0]), float(played.equity[-1])
+    found = {"total_return": last / first - 1.0}
+    if last >= 0.0:
+        found["cagr"] = _growth_of(last, first, YEAR_NS, elapsed_ns)
+    return found | {"final_equity": last}
+
+
+def _growth_of(last: float, first: float, times: int, parts: int) -> float:
+    """Return (last / first) ** (times / parts) - 1, rounded alike everywhere.
+
+    The power of a C library is not; a metric may not depend on the machine.
+    """
+    ratio = _POWERS.divide(decimal.Decimal(last), decimal.Decimal(first))
+    exponent = _POWERS.divide(decimal.Decimal(times), decimal.Decimal(parts))
+    return float(_POWERS.subtract(_POWERS.power(ratio, exponent), decimal.Decimal(1)))
+
+
+def _return_figures(
+    returns: NDArray[np.float64], figures: list[float], elapsed_ns: int
+) -> dict[str, float]:
+    """Return what is defined over the returns from close to close.
 
     Source: Sharpe, "The Sharpe Ratio", J. Portfolio Management 21(1), 1994; Sortino and Price,
             "Performance Measurement in a Downside Risk Framework", J. Investing 3(3), 1994.
     """
-    if len(equity) < 3 or not (equity[:-1] > 0.0).all():
-        return {}
-    returns = equity[1:] / equity[:-1] - 1.0
-    count = len(returns)
-    mean = sum_in_order(returns) / count
+    count, mean = len(returns), figures[series.MEAN]
     # In whole nanoseconds, then one division: elapsed years are not rounded on the way.
-    bars_per_year = count * YEAR_NS / (int(at_ns[-1]) - int(at_ns[0]))
-    ratios = {}
-    if returns.max() - returns.min() > RATIO_ROUNDING:
-        deviations = returns - mean
-        deviation = math.sqrt(sum_in_order(deviations * deviations) / (count - 1))
-        ratios["sharpe"] = mean / deviation * math.sqrt(bars_per_year)
-    if returns.min() < -RATIO_ROUNDING:
-        losses = np.minimum(returns, 0.0)
-        downside = math.sqrt(sum_in_order(losses * losses) / count)
-        ratios["sortino"] = mean / downside * math.sqrt(bars_per_year)
-    return ratios
+    bars_per_year = count * YEAR_NS / elapsed_ns
+    year = math.sqrt(bars_per_year)
+    found = {"volatility": 0.0}
+    is_varied = figures[series.MOST] - figures[series.LEAST] > RATIO_ROUNDING
+    is_ever_down = figures[series.LEAST] < -RATIO_ROUNDING
+    if is_varied:
+        deviation = math.sqrt(figures[series.SQUARES] / (count - 1))
+        found["volatility"] = deviation * year
+        found["sharpe"] = mean / deviation * year
+    if is_ever_down:
+        downside = math.sqrt(figures[series.DOWNSIDE] / count)
+        found["sortino"] = mean / downside * year
+        found["omega"] = figures[series.GAINS] / figures[series.LOSSES]
+    if is_varied:
+        second = figures[series.SQUARES] / count
+        found["skew"] = figures[series.CUBES] / count / (second * math.sqrt(second))
+        found["kurtosis"] = figures[series.FOURTHS] / count / (second * second)
+    return found
 
 
-def max_drawdown(equity: NDArray[np.float64]) -> float:
-    """Return the largest fall from an earlier peak, as a positive fraction of the peak.
+def _tail_figures(returns: NDArray[np.float64]) -> dict[str, float]:
+    """Return the figures of the worst and the best returns, by rank: none is interpolated."""
+    count = len(returns)
+    rank = -(-count // TAIL_ONE_IN)
+    # Sorted whole: where many are equal, as those of flat bars are, a partition can take ten times
+    # as long.
+    ranked = np.sort(returns)
+    worst, best = ranked[:rank], float(ranked[count - rank])
+    at_risk = 0.0 - float(worst[-1])  # not -x: a zero has no sign here
+    found = {
+        "value_at_risk_95": at_risk,
+        "conditional_value_at_risk_95": 0.0 - sum_in_order(worst) / rank,
+    }
+    if at_risk > RATIO_ROUNDING and best >= 0.0:
+        found["tail_ratio"] = best / at_risk
+    return found
 
-    Shapes: equity (T,), T >= 1, the first above 0.
-    """
-    peak = np.maximum.accumulate(equity)
-    return float(((peak - equity) / peak).max())
+
+def _drawdown_figures(
+    at_ns: NDArray[np.int64], figures: list[float], cagr: float | None
+) -> dict[str, float]:
+    """Return how far and how long the account was below a peak; what has not come is absent."""
+    deepest = figures[series.MAX_DRAWDOWN]
+    found = {"max_drawdown": deepest, "average_drawdown": figures[series.MEAN_DRAWDOWN]}
+    if cagr is not None and deepest > RATIO_ROUNDING:
+        found["calmar"] = cagr / deepest
+    trough, recovery = int(figures[series.TROUGH_BAR]), int(figures[series.RECOVERY_BAR])
+    if recovery >= 0:
+        found["recovery_bars"] = recovery - trough
+        found["recovery_days"] = _days(at_ns, trough, recovery)
+    first, last = int(figures[series.LONGEST_FROM]), int(figures[series.LONGEST_TO])
+    found["longest_drawdown_bars"] = last - first
+    found["longest_drawdown_days"] = _days(at_ns, first, last)
+    return found
 
 
-def _trade_figures(trades: Mapping[str, NDArray[Any]]) -> dict[str, float]:
+def _days(at_ns: NDArray[np.int64], first: int, last: int) -> float:
+    return (int(at_ns[last]) - int(at_ns[first])) / DAY_NS
+
+
+def _trade_figures(played: Played) -> dict[str, float]:
     """Return what is counted over trades; those still open count in trade_count alone."""
-    pnl = trades["pnl"][trades["exit_bar"] >= 0]
+    is_closed = played.trade_codes[:, slots.TRADE_EXIT] >= 0
+    codes, closed = played.trade_codes[is_closed], played.trade_amounts[is_closed]
+    pnl = closed[:, slots.TRADE_PNL]
+    count = len(pnl)
+    found: dict[str, float] = {"trade_count": len(played.trade_codes)}
+    if not count:
+        return found
     wins, losses = pnl[pnl > 0.0], pnl[pnl < 0.0]
-    figures: dict[str, float] = {}
-    if len(pnl):
-        figures["hit_rate"] = len(wins) / len(pnl)
+    mean = sum_in_order(pnl) / count
+    found["hit_rate"] = len(wins) / count
+    found["expectancy"] = mean
+    if len(wins):
+        found["average_win"] = sum_in_order(wins) / len(wins)
     if len(losses):
-        figures["profit_factor"] = sum_in_order(wins) / -sum_in_order(losses)
-    figures["trade_count"] = len(trades["trade_id"])
-    return figures
+        found["average_loss"] = sum_in_order(losses) / len(losses)
+        found["profit_factor"] = sum_in_order(wins) / -sum_in_order(losses)
+    if found.get("average_win", 0.0) > 0.0 > found.get("average_loss", 0.0):
+        payoff = found["average_win"] / -found["average_loss"]
+        found["payoff_ratio"] = payoff
+        lost = -found["average_loss"] / found["average_win"]
+        found["kelly"] = found["hit_rate"] - (1.0 - found["hit_rate"]) * lost
+    largest = float((closed[:, slots.TRADE_QUANTITY] * closed[:, slots.TRADE_ENTRY_PRICE]).max())
+    if float(pnl.max()) - float(pnl.min()) > RATIO_ROUNDING * largest:
+        distances = pnl - mean
+        deviation = math.sqrt(sum_in_order(distances * distances) / (count - 1))
+        if deviation > 0.0:
+            found["sqn"] = math.sqrt(count) * (mean / deviation)
+    found["best_trade"] = max(0.0, float(pnl.max()))
+    found["worst_trade"] = min(0.0, float(pnl.min()))
+    bars = codes[:, slots.TRADE_EXIT] - codes[:, slots.TRADE_ENTRY]
+    found["average_bars_held"] = int(bars.sum()) / count
+    return found
+
+
+def _order_figures(played: Played, mean_equity: float, elapsed_ns: int) -> dict[str, float]:
+    """Return what fills came to, and what slippage and lateness took; all of it is in the events.
+
+    Without events there was no fill if there is no trade; otherwise they were not kept, and what
+    they would say is not known.
+    """
+    codes, amounts = played.event_codes, played.event_amounts
+    if not len(codes) and len(played.trade_codes):
+        return {}
+    kinds = codes[:, slots.EVENT_KIND]
+    is_fill = (kinds == slots.FILL) | (kinds == slots.PARTIAL)
+    filled, start = amounts[is_fill], float(played.equity[0])
+    sign = np.where(codes[is_fill, slots.EVENT_SIDE] == slots.BUY, 1.0, -1.0)
+    quantity, price = filled[:, slots.EVENT_QUANTITY], filled[:, slots.EVENT_PRICE]
+    slippage = filled[:, slots.EVENT_SLIPPAGE]
+    market = price / (1.0 + sign * slippage)
+    traded = sum_in_order(quantity * price)
+    found: dict[str, float] = {}
+    if mean_equity > 0.0:
+        found["turnover"] = traded / mean_equity * (YEAR_NS / elapsed_ns)
+    found["fee_sensitivity"] = 0.0 - traded / start / BPS
+    found["slippage_cost"] = sum_in_order(quantity * market * slippage) / start
+    reference = filled[:, slots.EVENT_REFERENCE]
+    late = np.where(np.isnan(reference), -1, _bars_late(codes)[is_fill])
+    is_late = late > 0
+    worse = (sign * quantity * (market - reference))[is_late]
+    cost = sum_in_order(worse) / start
+    found["latency_cost"] = cost
+    if len(worse):
+        mean_bars = int(late[is_late].sum()) / np.count_nonzero(late >= 0)
+        found["latency_sensitivity"] = 0.0 - cost / mean_bars
+    tried = int(np.count_nonzero(_TRIED[kinds]))
+    if tried:
+        found["fill_rate"] = len(filled) / tried
+    return found
+
+
+def _bars_late(codes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return how many bars behind the next open each event is; -1 for stops, targets and orders.
+
+    The order before it, of the same asset, is the one that it belongs to: an asset has one at a
+    time, or two that were decided at one close.
+    """
+    assets = codes[:, slots.EVENT_ASSET]
+    by_asset = np.argsort(assets, kind="stable") if assets.any() else slice(None)
+    ordered = codes[by_asset]
+    rows = np.where(ordered[:, slots.EVENT_KIND] == slots.ORDER, np.arange(len(codes)), 0)
+    bar = ordered[:, slots.EVENT_BAR]
+    late = np.empty_like(bar)
+    late[by_asset] = bar - bar[np.maximum.accumulate(rows)] - 1
+    late[_RESTING[codes[:, slots.EVENT_REASON]]] = -1
+    return late
 
 
 def sum_in_order(values: NDArray[np.float64]) -> float:
@@ -97,4 +271,4 @@ def sum_in_order(values: NDArray[np.float64]) -> float:
     rounding in 3.12: either could give one account two Sharpe ratios. accumulate is defined as this
     order, which a compiled loop keeps as well.
     """
-    return float(np.add.accumulate(values)[-1]) if len(values) else 0.0
+    return float(np.add.accumulate(values)[-1]) + 0.0 if len(values) else 0.0  # never -0.0

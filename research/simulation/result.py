@@ -1,136 +1,176 @@
-"""What a simulation returns, and how the loop's rows become its columns.
+"""What a simulation returns, and how the kernel's rows become its columns.
 
-Owns the words of the tables (kinds, sides, reasons) and the figures that follow from the fills: the
-trades, and the account at each close. Moves no cash itself; `fills` does.
+Owns the words of the tables (kinds, sides, reasons) and their columns. Moves no cash; the kernel
+does.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from research.simulation import fills
+from research.simulation import slots
+from research.simulation.errors import NonFiniteEquity, OrderRefused
+from research.simulation.session import Played
 
 Columns = Mapping[str, NDArray[Any]]
 
-# Each list is in the order of the codes in `fills`.
-KINDS: Final = np.array(["order", "fill", "rejected"])
+# Each list is in the order of the codes in `slots`.
+KINDS: Final = np.array(["order", "fill", "partial", "failed", "rejected", "cancelled"])
 SIDES: Final = np.array(["buy", "sell"])
-REASONS: Final = np.array(["signal", "no_next_bar", "insufficient_cash"])
-
+POSITIONS: Final = np.array(["long", "short"])
+REASONS: Final = np.array(
+    [
+        "signal",
+        "stop_loss",
+        "trailing_stop",
+        "take_profit",
+        "time_limit",
+        "max_drawdown",
+        "max_daily_loss",
+        "bankrupt",
+        "no_next_bar",
+        "insufficient_cash",
+        "failure",
+        "partial_fill",
+        "volume_share",
+        "halted",
+        "throttled",
+        "cooldown",
+        "max_entries",
+        "limit",
+        "position_closed",
+        "consecutive_losses",
+    ]
+)
 OPEN: Final = "open"
-LONG: Final = "long"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SimulationResult:
     """Hold the answer of one simulation; its arrays are read-only.
 
-    trades    one row per trade: trade_id, entry_bar, exit_bar, side, quantity, entry_price,
-              exit_price, fees, pnl, exit_reason. A position open at the end has exit_bar -1,
-              exit_price NaN, exit_reason "open", the entry's fee alone in fees, and as pnl its
-              worth at the last close less what it cost, that fee included.
-    events    two rows per order, the order and what became of it: event_id, trade_id, bar, at_ns,
-              kind (order, fill, rejected), side (buy, sell), quantity, price, fee, slippage,
-              reason. trade_id is -1 where an order to enter was rejected. Quantity and price are
-              NaN where they were not known.
+    trades    one row per trade, a round trip: trade_id, entry_bar, exit_bar, side (long, short),
+              quantity as entered, entry_price, exit_price (of partial exits the average), fees
+              (what was borrowed included), pnl (net), exit_reason. A position open at the end has
+              exit_bar -1, exit_price NaN, exit_reason "open", and as pnl its worth at the last
+              close less what it cost
+    events    a row for each order, and for each thing that became of it: event_id, trade_id, bar,
+              at_ns, kind (order, fill, partial, failed, rejected, cancelled), side (buy, sell),
+              quantity, price, fee, slippage, latency_ms, reference_price, reason. trade_id is -1
+              where no trade came of it. Quantity and price are NaN where they were not known; the
+              reference price is the open at which it would have filled without latency and failures
     equity    the account's worth at each close, after that bar's fills
-    exposure  the part of the equity that is in the position at each close
+    exposure  the worth of all positions at each close as a fraction of the equity
+    drawdown  the fall from the highest equity so far, as a fraction of it
     metrics   by name, as docs/metrics.md defines them; one that is undefined is absent
 
-    Shapes: equity, exposure (T,).
-    Units:  money, as the bars have it; slippage and exposure as fractions; at_ns in nanoseconds
-            since 1970-01-01 UTC.
+    With several assets both tables have a column `asset` more.
+
+    Shapes: equity, exposure, drawdown (T,).
+    Units:  money, as the bars have it; slippage, exposure, drawdown as fractions; at_ns in
+            nanoseconds since 1970-01-01 UTC.
     """
 
     trades: Columns
     events: Columns
     equity: NDArray[np.float64]
     exposure: NDArray[np.float64]
+    drawdown: NDArray[np.float64]
     metrics: Mapping[str, float]
 
 
-def events_table(
-    codes: NDArray[np.int64], amounts: NDArray[np.float64], at_ns: NDArray[np.int64]
-) -> dict[str, NDArray[Any]]:
-    """Name the rows of the loop.
+def check_played(played: Played) -> None:
+    """Refuse what is no answer.
 
-    Shapes: codes, amounts (E, 5); at_ns (T,); returns columns (E,).
+    Raises: OrderRefused, NonFiniteEquity.
     """
-    bar = codes[:, fills.BAR]
+    if played.is_refused:
+        bar, reason = -1, "it was not written down"
+        if len(played.event_codes):
+            code = _first_refused(played.event_codes)
+            bar, reason = int(code[slots.EVENT_BAR]), str(REASONS[code[slots.EVENT_REASON]])
+        raise OrderRefused(bar, reason)
+    finite = np.isfinite(played.equity)
+    if not finite.all():
+        raise NonFiniteEquity(int(finite.argmin()))
+
+
+def events_table(
+    played: Played, at_ns: NDArray[np.int64], assets: Sequence[str] = ()
+) -> dict[str, NDArray[Any]]:
+    """Name the events.
+
+    Shapes: at_ns (T,); returns columns (E,).
+    """
+    codes, amounts = played.event_codes, played.event_amounts
+    bar = codes[:, slots.EVENT_BAR]
     return _read_only(
         event_id=np.arange(len(codes), dtype=np.int64),
-        trade_id=codes[:, fills.TRADE],
+        **_asset_column(assets, codes[:, slots.EVENT_ASSET]),
+        trade_id=codes[:, slots.EVENT_TRADE],
         bar=bar,
         at_ns=at_ns[bar],
-        kind=KINDS[codes[:, fills.KIND]],
-        side=SIDES[codes[:, fills.SIDE]],
-        quantity=amounts[:, fills.QUANTITY],
-        price=amounts[:, fills.PRICE],
-        fee=amounts[:, fills.FEE],
-        slippage=amounts[:, fills.SLIPPAGE],
-        reason=REASONS[codes[:, fills.REASON]],
+        kind=KINDS[codes[:, slots.EVENT_KIND]],
+        side=SIDES[codes[:, slots.EVENT_SIDE]],
+        quantity=amounts[:, slots.EVENT_QUANTITY],
+        price=amounts[:, slots.EVENT_PRICE],
+        fee=amounts[:, slots.EVENT_FEE],
+        slippage=amounts[:, slots.EVENT_SLIPPAGE],
+        latency_ms=amounts[:, slots.EVENT_LATENCY_MS],
+        reference_price=amounts[:, slots.EVENT_REFERENCE],
+        reason=REASONS[codes[:, slots.EVENT_REASON]],
     )
 
 
-def trades_table(
-    codes: NDArray[np.int64], amounts: NDArray[np.float64], last_close: float
-) -> dict[str, NDArray[Any]]:
-    """Pair each fill that enters with the fill that exits it, if there is one.
+def trades_table(played: Played, assets: Sequence[str] = ()) -> dict[str, NDArray[Any]]:
+    """Name the trades, in the order of their entries.
 
-    Positions do not overlap, so the n-th exit belongs to the n-th entry.
-
-    Shapes: codes, amounts (E, 5); returns columns (N,), N the count of entries.
+    Shapes: returns columns (N,), N the count of entries.
     """
-    is_fill = codes[:, fills.KIND] == fills.FILL
-    is_entry = is_fill & (codes[:, fills.SIDE] == fills.BUY)
-    is_exit = is_fill & (codes[:, fills.SIDE] == fills.SELL)
-    trade_count, closed_count = int(is_entry.sum()), int(is_exit.sum())
-
-    exit_bar = np.full(trade_count, -1, np.int64)
-    exit_bar[:closed_count] = codes[is_exit, fills.BAR]
-    exit_price = np.full(trade_count, np.nan)
-    exit_price[:closed_count] = amounts[is_exit, fills.PRICE]
-    exit_fee = np.zeros(trade_count)
-    exit_fee[:closed_count] = amounts[is_exit, fills.FEE]
-    exit_reason = np.full(trade_count, OPEN, np.result_type(REASONS, np.array(OPEN)))
-    exit_reason[:closed_count] = REASONS[codes[is_exit, fills.REASON]]
-
-    quantity = amounts[is_entry, fills.QUANTITY]
-    entry_price = amounts[is_entry, fills.PRICE]
-    entry_fee = amounts[is_entry, fills.FEE]
-    worth = quantity * np.where(exit_bar == -1, last_close, exit_price)
+    codes, amounts = played.trade_codes, played.trade_amounts
+    exit_bar = codes[:, slots.TRADE_EXIT]
+    reason = np.where(exit_bar == slots.NONE, OPEN, REASONS[codes[:, slots.TRADE_REASON]])
     return _read_only(
-        trade_id=codes[is_entry, fills.TRADE],
-        entry_bar=codes[is_entry, fills.BAR],
+        trade_id=np.arange(len(codes), dtype=np.int64),
+        **_asset_column(assets, codes[:, slots.TRADE_ASSET]),
+        entry_bar=codes[:, slots.TRADE_ENTRY],
         exit_bar=exit_bar,
-        side=np.full(trade_count, LONG),
-        quantity=quantity,
-        entry_price=entry_price,
-        exit_price=exit_price,
-        fees=entry_fee + exit_fee,
-        # As cash moves: what came in less what went out, so that the sum meets the equity.
-        pnl=(worth - exit_fee) - (quantity * entry_price + entry_fee),
-        exit_reason=exit_reason,
+        side=POSITIONS[codes[:, slots.TRADE_SIDE]],
+        quantity=amounts[:, slots.TRADE_QUANTITY],
+        entry_price=amounts[:, slots.TRADE_ENTRY_PRICE],
+        exit_price=amounts[:, slots.TRADE_EXIT_PRICE],
+        fees=amounts[:, slots.TRADE_FEES],
+        pnl=amounts[:, slots.TRADE_PNL],
+        exit_reason=reason,
     )
 
 
-def account_at_closes(
-    codes: NDArray[np.int64], amounts: NDArray[np.float64], cash: float, bar_count: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Spread the account after each fill over the closes until the next one.
+def drawdown_of(equity: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the fall from the highest equity so far, as a fraction of it.
 
-    Shapes: codes, amounts (E, 5); returns the cash and the units held, (T,) both.
+    Shapes: equity (T,), the first above 0; returns (T,).
     """
-    is_fill = codes[:, fills.KIND] == fills.FILL
-    is_buy = codes[is_fill, fills.SIDE] == fills.BUY
-    bounds = np.concatenate(([0], codes[is_fill, fills.BAR], [bar_count]))
-    lengths = np.diff(bounds)
-    cash_after = np.concatenate(([cash], amounts[is_fill, fills.CASH_AFTER]))
-    held_after = np.where(is_buy, amounts[is_fill, fills.QUANTITY], 0.0)
-    return np.repeat(cash_after, lengths), np.repeat(np.concatenate(([0.0], held_after)), lengths)
+    peak = np.maximum.accumulate(equity)
+    return (peak - equity) / peak
+
+
+def _first_refused(codes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the event that stopped trading; others of its bar may stand behind it.
+
+    No order is rejected before it, and attempts that failed before it were tried again.
+    """
+    kinds = codes[:, slots.EVENT_KIND]
+    rejected = np.flatnonzero(kinds == slots.REJECTED)[:1]
+    failed = np.flatnonzero(kinds == slots.FAILED)[-1:]
+    row = int(rejected[0]) if len(rejected) else int(failed[0])
+    return cast(NDArray[np.int64], codes[row])
+
+
+def _asset_column(assets: Sequence[str], codes: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+    return {"asset": np.array(assets)[codes]} if len(assets) > 1 else {}
 
 
 def _read_only(**columns: NDArray[Any]) -> dict[str, NDArray[Any]]:

@@ -1,49 +1,18 @@
 """The crossover experiment: golden figures on the bundled data, and what it writes."""
 
-import csv
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from research import ExperimentSpec, ParameterError
+from research import ParameterError
+from research.experiments.builtin import backtest
 from research.experiments.builtin import sma_crossover as sma
 
-BARS_CSV = Path(__file__).parents[2] / "research/datasets/sp500-daily/1999-2018/bars.csv"
-
-
-@dataclass(frozen=True, kw_only=True)
-class SpecOverBars(ExperimentSpec):
-    """A spec whose run was given bars, without a store to give them."""
-
-    given: Any = None
-
-    def bars(self) -> dict[str, Any]:
-        return dict(self.given)
-
-
-def spec_over(bars, **parameters):
-    declared = {name: getattr(sma.DEFAULT_SPEC, name) for name in ("experiment_id", "metrics")}
-    defaults = sma.DEFAULT_SPEC.parameters
-    return SpecOverBars(**declared, parameters={**defaults, **parameters}, given=bars)
-
-
-@pytest.fixture(scope="module")
-def sp500():
-    with BARS_CSV.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    bars = {
-        name: np.array([float(row[name]) for row in rows])
-        for name in ("open", "high", "low", "close", "volume")
-    }
-    days = [datetime.fromisoformat(row["date"]).replace(tzinfo=UTC) for row in rows]
-    bars["at_ns"] = np.array([int(day.timestamp()) * 10**9 for day in days], dtype=np.int64)
-    for column in bars.values():
-        column.setflags(write=False)
-    return bars
+CASH = 1_000_000.0
+FREE = {
+    "execution": {"slippage": {"base": 0.0}},
+    "costs": {"taker_fee_bps": 0.0},
+}
 
 
 @pytest.fixture
@@ -54,7 +23,7 @@ def saved(monkeypatch):
     def save(output_dir, name, columns, units=None):
         tables[name] = (columns, units)
 
-    monkeypatch.setattr(sma, "save_table", save)
+    monkeypatch.setattr(backtest, "save_table", save)
     return tables
 
 
@@ -62,18 +31,17 @@ def test_declaration():
     spec = sma.DEFAULT_SPEC
     assert spec.experiment_id == "sma_crossover"
     assert spec.input_dataset == "sp500-daily"
-    assert spec.parameters == {
-        "fast": 20,
-        "slow": 100,
-        "execution": {"slippage": {"base": 0.0005}},
-        "costs": {"taker_fee_bps": 10.0},
-    }
-    assert f"{sma.CASH:,.0f}" in spec.description
+    parameters = spec.parameters
+    assert (parameters["fast"], parameters["slow"], parameters["direction"]) == (20, 100, "long")
+    assert parameters["execution"]["slippage"]["base"] == 0.0005
+    assert parameters["costs"]["taker_fee_bps"] == 10.0
+    assert parameters["cash"] == CASH
+    assert f"{CASH:,.0f}" in spec.description
 
 
-def test_golden_figures(sp500, saved, tmp_path):
+def test_golden_figures(sp500, spec_over, saved, tmp_path):
     # To the bit: sums in order, divisions and square roots are the same on every machine.
-    metrics = sma.run(spec_over(sp500), tmp_path)
+    metrics = sma.run(spec_over(sma, sp500), tmp_path)
     assert metrics == {
         "total_return": 0.42563391823499575,
         "sharpe": 0.21701220320542508,
@@ -88,8 +56,8 @@ def test_golden_figures(sp500, saved, tmp_path):
     assert metrics.keys() == set(sma.DEFAULT_SPEC.metrics)
 
 
-def test_tables(sp500, saved, tmp_path):
-    metrics = sma.run(spec_over(sp500), tmp_path)
+def test_tables(sp500, spec_over, saved, tmp_path):
+    metrics = sma.run(spec_over(sma, sp500), tmp_path)
     assert list(saved) == ["trades", "equity"]
     trades, units = saved["trades"]
     assert len(trades["trade_id"]) == metrics["trade_count"]
@@ -98,12 +66,12 @@ def test_tables(sp500, saved, tmp_path):
     assert list(equity) == list(units) == ["at_ns", "equity"]
     assert equity["at_ns"] is sp500["at_ns"]
     assert len(equity["equity"]) == len(sp500["close"]) == 5031
-    assert equity["equity"][0] == sma.CASH
+    assert equity["equity"][0] == CASH
 
 
-def test_artifacts_are_the_same_bytes_twice(sp500, tmp_path):
+def test_artifacts_are_the_same_bytes_twice(sp500, spec_over, tmp_path):
     def written(folder):
-        sma.run(spec_over(sp500), folder)
+        sma.run(spec_over(sma, sp500), folder)
         files = sorted(path for path in folder.rglob("*") if path.is_file())
         return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
@@ -112,9 +80,9 @@ def test_artifacts_are_the_same_bytes_twice(sp500, tmp_path):
     assert first == written(tmp_path / "again")
 
 
-def test_trades_follow_the_crossings(sp500, saved, tmp_path):
+def test_trades_follow_the_crossings(sp500, spec_over, saved, tmp_path):
     """Each fill is at the open after a crossing, found here by means of whole windows."""
-    sma.run(spec_over(sp500), tmp_path)
+    sma.run(spec_over(sma, sp500), tmp_path)
     trades, _ = saved["trades"]
     closes = sp500["close"].tolist()
 
@@ -130,23 +98,32 @@ def test_trades_follow_the_crossings(sp500, saved, tmp_path):
             assert is_above(left - 2)
 
 
-def test_costs_lower_the_return(sp500, saved, tmp_path):
-    free = spec_over(sp500, execution={"slippage": {"base": 0.0}}, costs={"taker_fee_bps": 0.0})
-    costly, gross = sma.run(spec_over(sp500), tmp_path), sma.run(free, tmp_path)
+def test_costs_lower_the_return(sp500, spec_over, saved, tmp_path):
+    free = spec_over(sma, sp500, **FREE)
+    costly, gross = sma.run(spec_over(sma, sp500), tmp_path), sma.run(free, tmp_path)
     assert gross["fees"] == 0.0
     assert gross["total_return"] > costly["total_return"]
     assert gross["trade_count"] == costly["trade_count"]
 
 
 @pytest.mark.parametrize("slow", [120, 121])
-def test_slow_window_must_be_shorter_than_the_data(sp500, saved, tmp_path, slow):
+def test_slow_window_must_be_shorter_than_the_data(sp500, spec_over, saved, tmp_path, slow):
     bars = {name: column[:120] for name, column in sp500.items()}
     with pytest.raises(ParameterError, match=f"slow is {slow}; .* 120"):
-        sma.run(spec_over(bars, slow=slow), tmp_path)
-    sma.run(spec_over(bars, slow=119), tmp_path)
+        sma.run(spec_over(sma, bars, slow=slow), tmp_path)
+    sma.run(spec_over(sma, bars, slow=119), tmp_path)
 
 
-def test_parameter_that_the_engine_does_not_act_on_is_refused(sp500, saved, tmp_path):
-    spec = spec_over(sp500, costs={"taker_fee_bps": 1.0, "maker_fee_bps": 1.0})
-    with pytest.raises(ValueError, match="maker_fee_bps"):
-        sma.run(spec, tmp_path)
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        ({"costs": {"taker_fee_bps": 1.0, "make_fee_bps": 1.0}}, "make_fee_bps"),
+        ({"direction": "up"}, "direction"),
+        ({"fast": 100}, "slow"),
+    ],
+)
+def test_what_the_engine_refuses_is_a_parameter_error(
+    sp500, spec_over, saved, tmp_path, parameters, words
+):
+    with pytest.raises(ParameterError, match=words):
+        sma.run(spec_over(sma, sp500, **parameters), tmp_path)

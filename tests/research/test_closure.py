@@ -104,7 +104,7 @@ def test_a_folder_without_init_does_not_hide_a_distribution(tmp_path):
 def test_the_engine_is_taken_in_and_what_it_imports(tmp_path, entry):
     found = collected(tmp_path, entry)
 
-    assert {"research/simulation/engine.py", "research/simulation/fills.py"} <= set(found.files)
+    assert {"research/simulation/engine.py", "research/simulation/kernel.py"} <= set(found.files)
     assert "research/__init__.py" not in found.files
     assert "research/simulation/__init__.py" in found.files
     assert not [path for path in found.files if "promotion" in path or "experiments/run" in path]

@@ -142,3 +142,9 @@ def test_paths_times_and_cores_are_not_in_the_environment(finished):
     assert list(recorded["distributions"]) == ["numpy"]
     assert str(Path.home()) not in repr(recorded)
     assert str(finished.folder) not in repr(finished.manifest(finished.store.resolve("sma")).recipe)
+
+
+def test_a_compiler_that_changes_no_bit_is_no_part_of_the_question():
+    assert environment.describe({"numpy", "numba"}) == environment.describe({"numpy"})
+    assert "numba" not in environment.describe({"numba"})["distributions"]
+    assert environment.unforeseen(environment.describe(set()), {"numba", "llvmlite"}) == []

@@ -25,6 +25,7 @@ DEFAULTS = {
     "ladder": [{"multiple": 1.05, "fraction": 0.5}, {"multiple": 1.1, "fraction": 0.5}],
     "mixed": [1, "a"],
     "empty": {},
+    "legs": [],
 }
 
 
@@ -57,6 +58,16 @@ def exact(value):
         ("is_on=false", ("is_on",), False),
         ("any=1.5", ("any",), 1.5),
         ("any=text", ("any",), "text"),
+        ("any=24", ("any",), 24),
+        ("any=24.0", ("any",), 24),
+        ("any=-0.0", ("any",), 0),
+        ("any=1e300", ("any",), 1e300),
+        ("any=[24.0, 0.5]", ("any",), [24, 0.5]),
+        ("legs=[]", ("legs",), []),
+        ("legs[0]=5", ("legs",), [5]),
+        ("legs[0].multiple=1.05", ("legs",), [{"multiple": 1.05}]),
+        ("legs[0].a.b[0]=null", ("legs",), [{"a": {"b": [None]}}]),
+        ('legs=[{"multiple": 2.0, "fraction": 1}]', ("legs",), [{"multiple": 2, "fraction": 1}]),
         ('any={"a": [1, 2.5, null]}', ("any",), {"a": [1, 2.5, None]}),
         ("costs.fee_bps=2", ("costs", "fee_bps"), 2.0),
         ("costs.tiers[1]=3", ("costs", "tiers", 1), 3.0),
@@ -129,6 +140,10 @@ def test_what_is_nested_too_deeply_is_refused():
         ("costs..fee_bps=1", "costs.fee_bps"),
         ("costs.tiers[-1]=1", "costs.tiers[0]"),
         ("empty.a=1", "count"),
+        ("legs[1]=1", "legs[0]"),
+        ("legs.a=1", "legs[0]"),
+        ("any.a=1", "any"),
+        ("any[0]=1", "any"),
         ("Rate=1", "rate"),
         (".=1", "count"),
     ],
@@ -139,6 +154,33 @@ def test_an_unknown_parameter_is_refused_with_the_nearest(text, near):
 
     assert near in caught.value.near
     assert near in caught.value.hint
+
+
+def test_a_ladder_is_built_leg_by_leg_in_whatever_order():
+    texts = (
+        "legs[1].fraction=0.25",
+        "legs[0].multiple=1.05",
+        "legs[1].multiple=1.1",
+        "legs[0].fraction=0.5",
+    )
+    for order in permutations(texts):
+        legs = given_as(*order)["legs"]
+        assert legs == [{"multiple": 1.05, "fraction": 0.5}, {"multiple": 1.1, "fraction": 0.25}]
+        assert exact(legs) == exact(given_as(*texts)["legs"])
+    assert DEFAULTS["legs"] == []
+
+
+@pytest.mark.parametrize("text", ["legs[0]" + "[0]" * 32 + "=1", "legs[0]" + ".a" * 40 + "=1"])
+def test_a_path_that_leads_too_deep_is_refused(text):
+    with pytest.raises(BadInput, match="nested deeper than"):
+        given_as(text)
+
+
+@pytest.mark.parametrize("texts", [("legs=[]", "legs[0]=1"), ("legs[0]=1", "legs[0].a=1")])
+def test_a_list_is_given_whole_or_in_parts(texts):
+    for order in permutations(texts):
+        with pytest.raises(BadInput, match="a part of the other"):
+            given_as(*order)
 
 
 @pytest.mark.parametrize("text", ["count", "=1", " =1", ""])

@@ -9,12 +9,21 @@ from pathlib import Path
 
 import numpy as np
 
+from research.simulation.costs import CostModel
 from research.simulation.engine import simulate
+from research.simulation.execution import ExecutionModel
 from research.simulation.indicators import crossovers, simple_moving_average
-from research.simulation.models import CostModel, ExecutionModel, Sizing
 from research.simulation.result import SimulationResult
+from research.simulation.risk import RiskModel
+from research.simulation.sizing import Sizing
 
 ROOT = Path(__file__).parents[2]
+EVERY_EXECUTION = ExecutionModel(
+    latency={"p50": 10_000, "p90": 60_000, "p99": 300_000, "jitter": 1000},
+    slippage={"base": 0.0005, "volume_impact": 1e-7, "kind": "square_root"},
+    failures={"base_rate": 0.1, "congestion_multiplier": 1.5, "retries": 2},
+    partial_fills={"probability": 0.25, "fill_range": (0.25, 0.75)},
+)
 
 
 def walk(bar_count: int) -> dict[str, np.ndarray]:
@@ -46,8 +55,14 @@ def simulated() -> SimulationResult:
         entries,
         exits,
         size=Sizing(kind="equity_fraction", value=1.0),
-        execution=ExecutionModel(slippage={"base": 0.0005}),
-        costs=CostModel(taker_fee_bps=10.0, fixed_fee=1.0),
+        execution=EVERY_EXECUTION,
+        costs=CostModel(taker_fee_bps=10.0, fixed_fee=1.0, priority_fee=0.5),
+        risk=RiskModel(
+            stop_loss={"initial": -0.05, "trailing": -0.05, "activation": 0.01},
+            take_profit=[{"multiple": 1.03, "fraction": 0.5}, {"multiple": 1.06, "fraction": 0.5}],
+            time_limit={"bars": 200},
+        ),
+        seed=20_261_122,
     )
 
 
@@ -57,7 +72,7 @@ def digest(result: SimulationResult) -> str:
     for table in (result.trades, result.events):
         for name, column in table.items():
             state.update(name.encode() + str(column.dtype).encode() + column.tobytes())
-    state.update(result.equity.tobytes() + result.exposure.tobytes())
+    state.update(result.equity.tobytes() + result.exposure.tobytes() + result.drawdown.tobytes())
     state.update(
         repr([(name, float(value).hex()) for name, value in result.metrics.items()]).encode()
     )
@@ -82,6 +97,7 @@ def digest_elsewhere(**environment: str) -> str:
 def test_twice_in_one_process():
     result = simulated()
     assert len(result.trades["trade_id"]) > 20
+    assert {"partial", "failed", "cancelled"} <= set(result.events["kind"].tolist())
     assert digest(result) == digest(simulated())
 
 

@@ -7,8 +7,10 @@ with ==, to the last digit.
 import numpy as np
 import pytest
 
+from research.simulation.costs import CostModel
 from research.simulation.engine import simulate
-from research.simulation.models import CostModel, ExecutionModel, Sizing
+from research.simulation.execution import ExecutionModel
+from research.simulation.sizing import Sizing
 
 SLIPPED = ExecutionModel(slippage={"base": 1 / 64})
 RATE_64TH = CostModel(taker_fee_bps=10_000 / 64)
@@ -46,6 +48,7 @@ def test_round_trip_with_slippage_and_fees(make_bars, at):
     }
     assert result.equity.tolist() == [2000.0, 2479.75, 2991.75, 2928.25, 2928.25, 2928.25]
     assert result.exposure.tolist() == [0.0, 1536 / 2479.75, 2048 / 2991.75, 0.0, 0.0, 0.0]
+    assert result.drawdown.tolist() == [0.0, 0.0, 0.0] + [(2991.75 - 2928.25) / 2991.75] * 3
 
 
 def test_events_tell_the_round_trip_order_by_order(make_bars, at):
@@ -68,6 +71,10 @@ def test_events_tell_the_round_trip_order_by_order(make_bars, at):
     assert np.isnan(events["price"][0::2]).all()
     assert columns(events, "fee", "slippage")[0::2] == [(0.0, 0.0), (0.0, 0.0)]
     assert events["at_ns"].tolist() == bars["at_ns"][[0, 1, 2, 3]].tolist()
+    assert events["latency_ms"].tolist() == [0.0] * 4
+    # The market at the open, before slippage; an order does not know it.
+    assert events["reference_price"][1::2].tolist() == [64.0, 128.0]
+    assert np.isnan(events["reference_price"][0::2]).all()
 
 
 def test_open_position_stays_open_and_is_marked_at_the_last_close(make_bars, at):
@@ -150,7 +157,7 @@ def test_signal_at_the_close_of_the_fill_bar_acts_at_the_next_open(make_bars, at
     assert columns(result.trades, "entry_bar", "exit_bar") == [(1, 2)]
 
 
-@pytest.mark.parametrize("bar_count", [1, 3])
+@pytest.mark.parametrize("bar_count", [2, 3])
 def test_entry_on_the_last_bar_is_recorded_and_not_filled(make_bars, at, bar_count):
     last = bar_count - 1
     result = simulate(make_bars(OPENS[:bar_count]), at(bar_count, last), at(bar_count))
@@ -158,6 +165,7 @@ def test_entry_on_the_last_bar_is_recorded_and_not_filled(make_bars, at, bar_cou
         (-1, last, "order", "buy", 10.0, "signal"),
         (-1, last, "rejected", "buy", 10.0, "no_next_bar"),
     ]
+    assert np.isnan(result.events["price"]).all()
     assert len(result.trades["trade_id"]) == 0
     assert result.equity.tolist() == [1_000_000.0] * bar_count
 

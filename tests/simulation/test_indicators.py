@@ -1,16 +1,35 @@
-"""Moving averages and crossings."""
+"""Indicators: by hand, against a second formula, and blind to the future."""
 
+import itertools
 import math
+import statistics
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from research.simulation.indicators import crossovers, simple_moving_average
+from research.simulation.indicators import (
+    TILE,
+    bollinger_bands,
+    crossovers,
+    donchian_channel,
+    exponential_moving_average,
+    relative_strength_index,
+    simple_moving_average,
+)
 
 NAN = math.nan
 PRICES = st.lists(st.floats(0.01, 1e6), min_size=1, max_size=60)
+
+# Each indicator over one series, as a tuple of series.
+INDICATORS = {
+    "sma": lambda x, w: (simple_moving_average(x, w),),
+    "ema": lambda x, w: (exponential_moving_average(x, w),),
+    "rsi": lambda x, w: (relative_strength_index(x, w),),
+    "donchian": lambda x, w: donchian_channel(x, x, w),
+    "bollinger": lambda x, w: bollinger_bands(x, w),
+}
 
 
 def test_average_by_hand():
@@ -34,20 +53,66 @@ def test_gap_spoils_the_windows_that_hold_it_and_no_other():
     np.testing.assert_array_equal(found, [NAN, NAN, NAN, 4.0, 6.0])
 
 
+@pytest.mark.parametrize("name", INDICATORS)
 @pytest.mark.parametrize("window", [0, -1])
-def test_window_below_one(window):
+def test_window_below_one(name, window):
     with pytest.raises(ValueError, match=f"window is {window}"):
-        simple_moving_average([1.0], window)
+        INDICATORS[name]([1.0], window)
 
 
-def test_window_that_is_no_whole_number():
+@pytest.mark.parametrize("name", INDICATORS)
+def test_window_that_is_no_whole_number(name):
     with pytest.raises(TypeError):
-        simple_moving_average([1.0], 1.5)  # type: ignore[arg-type]
+        INDICATORS[name]([1.0], 1.5)
 
 
-def test_values_of_two_dimensions():
+@pytest.mark.parametrize("name", INDICATORS)
+def test_values_of_two_dimensions(name):
     with pytest.raises(ValueError, match="2 dimensions"):
-        simple_moving_average([[1.0]], 1)
+        INDICATORS[name]([[1.0]], 1)
+
+
+@pytest.mark.parametrize("name", INDICATORS)
+@pytest.mark.parametrize("values", [[], [1.0], [1.0, 2.0]])
+def test_series_shorter_than_the_window_has_no_indicator(name, values):
+    for found in INDICATORS[name](values, 3):
+        assert len(found) == len(values)
+        assert np.isnan(found).all()
+
+
+@pytest.mark.parametrize("name", INDICATORS)
+@given(
+    values=PRICES,
+    window=st.integers(1, 12),
+    cut=st.integers(0, 60),
+    future=st.lists(st.floats(0.01, 1e6), max_size=60),
+)
+def test_the_future_changes_nothing_before_it(name, values, window, cut, future):
+    past = values[:cut]
+    for before, after in zip(
+        INDICATORS[name](values, window), INDICATORS[name](past + future, window), strict=True
+    ):
+        assert before[: len(past)].tobytes() == after[: len(past)].tobytes()
+
+
+@pytest.mark.parametrize("length", [TILE - 1, TILE, TILE + 1, 2 * TILE + 7])
+@pytest.mark.parametrize("window", [1, 3, 100])
+def test_tiles_change_no_bit(length, window):
+    values = np.random.default_rng(5).uniform(50.0, 150.0, length)
+    totals, squares = np.zeros(length - window + 1), np.zeros(length - window + 1)
+    for first in range(window):
+        totals += values[first : first + len(totals)]
+    for first in range(window):
+        away = values[first : first + len(totals)] - totals / window
+        squares += away * away
+    band = 2.0 * np.sqrt(squares / window)
+    full = slice(window - 1, None)
+
+    assert simple_moving_average(values, window)[full].tobytes() == (totals / window).tobytes()
+    middle, upper, lower = bollinger_bands(values, window)
+    assert middle[full].tobytes() == (totals / window).tobytes()
+    assert upper[full].tobytes() == (totals / window + band).tobytes()
+    assert lower[full].tobytes() == (totals / window - band).tobytes()
 
 
 @given(values=PRICES, window=st.integers(1, 60))
@@ -109,3 +174,128 @@ def test_crossings_as_the_definition_has_them(pairs):
     for bar, ((f, s), (f_before, s_before)) in enumerate(zip(pairs, before, strict=True)):
         assert entries[bar] == (bar > 0 and f_before <= s_before and f > s)
         assert exits[bar] == (bar > 0 and f_before >= s_before and f < s)
+
+
+def test_exponential_average_by_hand():
+    # It begins as (2 + 4) / 2 and moves by 2 / 3 of the distance to each value.
+    found = exponential_moving_average([2.0, 4.0, 9.0, 1.0], 2)
+    np.testing.assert_allclose(found, [NAN, 3.0, 7.0, 3.0], rtol=1e-15)
+
+
+@given(values=PRICES, window=st.integers(1, 20))
+def test_exponential_average_as_a_weighted_sum(values, window):
+    found = exponential_moving_average(values, window)
+    kept = 1.0 - 2.0 / (window + 1.0)
+    for bar in range(window - 1, len(values)):
+        age = bar - window + 1
+        start = math.fsum(values[:window]) / window
+        later = [(1.0 - kept) * kept**back * values[bar - back] for back in range(age)]
+        assert found[bar] == pytest.approx(kept**age * start + math.fsum(later), rel=1e-9)
+
+
+def test_relative_strength_by_hand():
+    # Changes 2, -1, 3, -4. Averages of two: gains 1, then (1 + 3) / 2, then (2 + 0) / 2;
+    # losses 0.5, then 0.25, then (0.25 + 4) / 2.
+    found = relative_strength_index([10.0, 12.0, 11.0, 14.0, 10.0], 2)
+    expected = [NAN, NAN, 100 / 1.5, 200 / 2.25, 100 / 3.125]
+    np.testing.assert_allclose(found, expected, rtol=1e-14)
+
+
+def test_relative_strength_of_wilders_own_table():
+    """The closes of the often printed worked example, with its figures to two places."""
+    closes = [
+        44.34, 44.09, 44.15, 43.61, 44.33, 44.83, 45.10, 45.42, 45.84, 46.08, 45.89, 46.03, 45.61,
+        46.28, 46.28, 46.00, 46.03, 46.41, 46.22, 45.64,
+    ]  # fmt: skip
+    found = relative_strength_index(closes, 14)
+    assert np.isnan(found[:14]).all()
+    assert found[14:].round(1).tolist() == [70.5, 66.2, 66.5, 69.3, 66.3, 57.9]
+
+
+@given(values=PRICES, window=st.integers(1, 20))
+def test_relative_strength_by_the_usual_formula(values, window):
+    found = relative_strength_index(values, window)
+    changes = [after - before for before, after in itertools.pairwise(values)]
+    gain = loss = 0.0
+    for bar, change in enumerate(changes, start=1):
+        up, down = max(change, 0.0), max(-change, 0.0)
+        if bar <= window:
+            gain, loss = gain + up / window, loss + down / window
+        else:
+            gain = (gain * (window - 1) + up) / window
+            loss = (loss * (window - 1) + down) / window
+        if bar < window or (gain < 1e-6 and loss < 1e-6):
+            continue
+        expected = 100.0 if loss == 0.0 else 100.0 - 100.0 / (1.0 + gain / loss)
+        assert found[bar] == pytest.approx(expected, rel=1e-6, abs=1e-6)
+
+
+def test_relative_strength_at_its_ends():
+    assert relative_strength_index([1.0, 2.0, 3.0], 2)[-1] == 100.0
+    assert relative_strength_index([3.0, 2.0, 1.0], 2)[-1] == 0.0
+    assert math.isnan(relative_strength_index([2.0, 2.0, 2.0], 2)[-1])
+
+
+def test_gap_is_passed_over_by_what_smooths():
+    whole, gaps = [3.0, 5.0, 4.0, 7.0], [NAN, 3.0, NAN, 5.0, 4.0, NAN, 7.0]
+    for smooth in (exponential_moving_average, relative_strength_index):
+        found = smooth(gaps, 2)
+        assert np.isnan(found[[0, 2, 5]]).all()
+        assert found[[1, 3, 4, 6]].tobytes() == smooth(whole, 2).tobytes()
+
+
+def test_channel_by_hand():
+    upper, lower = donchian_channel([5.0, 7.0, 6.0, 4.0], [1.0, 3.0, 2.0, 2.5], 2)
+    np.testing.assert_array_equal(upper, [NAN, 7.0, 7.0, 6.0])
+    np.testing.assert_array_equal(lower, [NAN, 1.0, 2.0, 2.0])
+
+
+@given(values=PRICES, window=st.integers(1, 60))
+def test_channel_holds_the_extremes_of_each_window(values, window):
+    low = [value - 0.001 for value in values]
+    upper, lower = donchian_channel(values, low, window)
+    for bar in range(window - 1, len(values)):
+        assert upper[bar] == max(values[bar + 1 - window : bar + 1])
+        assert lower[bar] == min(low[bar + 1 - window : bar + 1])
+
+
+def test_channel_of_unequal_lengths():
+    with pytest.raises(ValueError, match="2 highs, but 1 lows"):
+        donchian_channel([1.0, 2.0], [1.0], 1)
+
+
+def test_bands_by_hand():
+    # 1, 3: mean 2, deviation 1. 3, 7: mean 5, deviation 2.
+    middle, upper, lower = bollinger_bands([1.0, 3.0, 7.0], 2, 1.5)
+    np.testing.assert_array_equal(middle, [NAN, 2.0, 5.0])
+    np.testing.assert_array_equal(upper, [NAN, 3.5, 8.0])
+    np.testing.assert_array_equal(lower, [NAN, 0.5, 2.0])
+
+
+@given(values=PRICES, window=st.integers(1, 20))
+def test_bands_by_the_standard_librarys_deviation(values, window):
+    middle, upper, lower = bollinger_bands(values, window)
+    for bar in range(window - 1, len(values)):
+        part = values[bar + 1 - window : bar + 1]
+        band = 2.0 * statistics.pstdev(part)
+        assert upper[bar] - middle[bar] == pytest.approx(band, rel=1e-6, abs=1e-6)
+        assert middle[bar] - lower[bar] == pytest.approx(band, rel=1e-6, abs=1e-6)
+
+
+def test_bands_of_a_flat_stretch_far_from_zero_have_no_width():
+    """A sum of squares less the square of the sum would leave rounding here."""
+    middle, upper, lower = bollinger_bands([1e8 + 0.5] * 5, 4)
+    assert upper[-1] == middle[-1] == lower[-1]
+
+
+@pytest.mark.parametrize("width", [-1.0, NAN])
+def test_width_below_zero(width):
+    with pytest.raises(ValueError, match="width is"):
+        bollinger_bands([1.0], 1, width)
+
+
+@pytest.mark.parametrize("name", ["sma", "donchian", "bollinger"])
+def test_gap_spoils_no_window_that_does_not_hold_it(name):
+    values = [1.0, NAN, 3.0, 5.0, 7.0]
+    for found in INDICATORS[name](values, 2):
+        assert np.isnan(found).tolist() == [True, True, True, False, False]

@@ -1,40 +1,70 @@
 """Buy when a fast moving average of the close crosses above a slow one; sell when it falls below.
 
 The plainest strategy that exercises all of the engine: signals known at the close, fills at the
-next open, slippage and fees on both sides. Money is called USD: one point of an index counts as
-one dollar.
+next open, slippage and fees on both sides.
 """
 
 from pathlib import Path
 
-from research import (
-    CostModel,
-    ExecutionModel,
-    ExperimentSpec,
-    ParameterError,
-    Sizing,
-    crossovers,
-    save_table,
-    simple_moving_average,
-    simulate,
-)
-
-CASH = 1_000_000.0
-SIZE = Sizing(kind="equity_fraction", value=1.0)
+from research import ExperimentSpec, SmaCrossover
+from research.experiments.builtin.backtest import backtest, check_window, fields_as_parameters
 
 DEFAULT_SPEC = ExperimentSpec(
     experiment_id="sma_crossover",
     name="Moving-average crossover",
     description=(
         "Hold while a fast simple moving average of the close is above a slow one, bought and sold "
-        "at the open after each crossing. Long only; starts with 1,000,000 in cash, and every "
-        "entry spends all of it, fees included."
+        "at the open after each crossing. Long unless told otherwise; starts with 1,000,000 in "
+        "cash, and every entry spends all of it, fees included."
     ),
     parameters={
         "fast": 20,
         "slow": 100,
-        "execution": {"slippage": {"base": 0.0005}},
-        "costs": {"taker_fee_bps": 10.0},
+        "direction": "long",
+        "cash": 1_000_000.0,
+        "size": {"kind": "equity_fraction", "value": 1.0},
+        "execution": {
+            "latency": {"p50": 0.0, "p90": 0.0, "p99": 0.0, "jitter": 0.0},
+            "slippage": {
+                "base": 0.0005,
+                "volume_impact": 0.0,
+                "max": None,
+                "kind": "linear",
+                "impact_of": "volume_share",
+            },
+            "failures": {
+                "base_rate": 0.0,
+                "congestion_multiplier": 1.0,
+                "retries": 0,
+                "backoff_bars": 1,
+            },
+            "partial_fills": {"probability": 0.0, "fill_range": [1.0, 1.0], "volume_share": None},
+        },
+        "costs": {
+            "taker_fee_bps": 10.0,
+            "maker_fee_bps": 0.0,
+            "fixed_fee": 0.0,
+            "minimum_fee": 0.0,
+            "priority_fee": 0.0,
+            "priority_fee_max": None,
+            "borrow_bps_per_year": 0.0,
+        },
+        "risk": {
+            "stop_loss": {"initial": None, "trailing": None, "activation": None},
+            "take_profit": [],
+            "time_limit": {"bars": None, "hours": None},
+            "max_drawdown": None,
+            "max_daily_loss": None,
+            "max_consecutive_losses": None,
+            "max_position": None,
+            "max_exposure": None,
+            "throttle": {"max_trades": None, "window_minutes": None},
+            "re_entry": {
+                "cooldown_bars": 0,
+                "cooldown_after_loss_bars": None,
+                "max_entries": None,
+            },
+        },
     },
     metrics=[
         "sharpe",
@@ -52,6 +82,7 @@ DEFAULT_SPEC = ExperimentSpec(
     constraints=[
         "1 <= fast",
         "fast < slow",
+        "0 < cash",
         "0 <= execution.slippage.base",
         "execution.slippage.base < 1",
         "0 <= costs.taker_fee_bps",
@@ -62,39 +93,11 @@ DEFAULT_SPEC = ExperimentSpec(
 
 def run(spec: ExperimentSpec, output_dir: Path) -> dict[str, float]:
     """Simulate the crossings of the two averages over the bars of the dataset."""
-    bars = spec.bars()
-    fast, slow = spec.parameters["fast"], spec.parameters["slow"]
-    bar_count = len(bars["close"])
-    if slow >= bar_count:
-        raise ParameterError(f"slow is {slow}; it must be below the number of bars, {bar_count}")
-    entries, exits = crossovers(
-        simple_moving_average(bars["close"], fast), simple_moving_average(bars["close"], slow)
-    )
-    result = simulate(
-        bars,
-        entries,
-        exits,
-        size=SIZE,
-        cash=CASH,
-        execution=ExecutionModel.from_parameters(spec.parameters["execution"]),
-        costs=CostModel.from_parameters(spec.parameters["costs"]),
-    )
-    save_table(
-        output_dir,
-        "trades",
-        result.trades,
-        units={
-            "quantity": "units",
-            "entry_price": "USD",
-            "exit_price": "USD",
-            "fees": "USD",
-            "pnl": "USD",
-        },
-    )
-    save_table(
-        output_dir,
-        "equity",
-        {"at_ns": bars["at_ns"], "equity": result.equity},
-        units={"at_ns": "ns", "equity": "USD"},
-    )
-    return dict(result.metrics)
+    check_window(spec, "slow")
+    with fields_as_parameters():
+        strategy = SmaCrossover(
+            fast=spec.parameters["fast"],
+            slow=spec.parameters["slow"],
+            direction=spec.parameters["direction"],
+        )
+    return backtest(spec, output_dir, strategy, keeps_events=False)

@@ -1,0 +1,132 @@
+"""Sweeps in one go: many sets of signals and models over the same bars.
+
+Owns what is shared between the points of a sweep: the check of the bars and their memory. Each
+point's result is what `simulate` gives for it alone, to the bit; its tables are made when they are
+asked for. Points are spread over threads where the compiled kernel leaves the interpreter free.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import islice
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from research.simulation import compiled, plan
+from research.simulation.costs import CostModel
+from research.simulation.engine import (
+    AT_THE_OPEN,
+    FREE,
+    UNLIMITED,
+    Bars,
+    Signals,
+    as_model,
+    as_sizing,
+    check_bars,
+    check_models,
+    result_of,
+    signal_bits,
+)
+from research.simulation.execution import ExecutionModel
+from research.simulation.metrics import measure
+from research.simulation.parameters import checked_number
+from research.simulation.result import SimulationResult, check_played
+from research.simulation.risk import RiskModel
+from research.simulation.run_config import RunConfig
+from research.simulation.session import ARRAYS, Played, Session
+from research.simulation.sizing import Sizing
+
+_BATCH: Final = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepPoint:
+    """Hold one point of a sweep: what `simulate` takes beside the bars."""
+
+    entries: Signals
+    exits: Signals
+    short_entries: Signals | None = None
+    short_exits: Signals | None = None
+    size: float | Sizing = 10.0
+    cash: float = 1_000_000.0
+    execution: ExecutionModel | Mapping[str, Any] = AT_THE_OPEN
+    costs: CostModel | Mapping[str, Any] = FREE
+    risk: RiskModel | Mapping[str, Any] = UNLIMITED
+    config: RunConfig = field(default_factory=RunConfig)
+
+
+class SweepResult:
+    """The answer of one point: its metrics and equity at once, all else when it is asked for."""
+
+    def __init__(self, at_ns: NDArray[np.int64], played: Played, *, is_compiled: bool) -> None:
+        self._at_ns = at_ns
+        self._played = played
+        self._is_compiled = is_compiled
+        check_played(played)
+        self.metrics: Mapping[str, float] = measure(at_ns, played, is_compiled=is_compiled)
+
+    @property
+    def equity(self) -> NDArray[np.float64]:
+        """The account's worth at each close. Shapes: (T,)."""
+        return self._played.equity
+
+    @cached_property
+    def result(self) -> SimulationResult:
+        """The whole result, as `simulate` gives it."""
+        return result_of(self._at_ns, self._played, is_compiled=self._is_compiled)
+
+
+def simulate_many(
+    bars: Bars, points: Iterable[SweepPoint], *, jobs: int = 1
+) -> Iterator[SweepResult]:
+    """Play each point over the bars; yield the results in the order of the points.
+
+    With more than one job the points are played in threads, a batch at a time; what they give does
+    not depend on it. Without numba threads are no help, and one is used.
+
+    Shapes: every column of bars and every signal (T,), T >= 2.
+    Units:  jobs a count, at least 1.
+    Raises: what `simulate` raises, at the point that it concerns.
+    """
+    waiting = iter(points)
+    first = list(islice(waiting, _BATCH))
+    if not first:
+        return
+    count = len(bars.get("at_ns", ()))
+    is_compiled = compiled.is_worth_it(count * len(first))
+    check_bars(bars, needs_volume=False, is_compiled=is_compiled)
+    session = Session(["asset"], [bars[name] for name in ARRAYS], is_compiled=is_compiled)
+    is_traded = bool((bars["volume"] > 0.0).all())
+
+    def play(point: SweepPoint) -> SweepResult:
+        return _play(bars, session, point, is_traded)
+
+    if jobs < 2 or not is_compiled:
+        yield from map(play, first)
+        yield from map(play, waiting)
+        return
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(jobs) as pool:
+        batch = first
+        while batch:
+            yield from pool.map(play, batch)
+            batch = list(islice(waiting, _BATCH))
+
+
+def _play(bars: Bars, session: Session, point: SweepPoint, is_traded: bool) -> SweepResult:
+    sizing = as_sizing(point.size)
+    execution = as_model(ExecutionModel, point.execution)
+    costs, risk = as_model(CostModel, point.costs), as_model(RiskModel, point.risk)
+    cash = checked_number("SweepPoint", "cash", point.cash, above=0.0)
+    check_models(sizing, execution, risk)
+    if plan.needs_volume(execution) and not is_traded:
+        check_bars(bars, needs_volume=True, is_compiled=session.is_compiled)
+    signals = signal_bits(
+        session.bar_count, point.entries, point.exits, point.short_entries, point.short_exits
+    )
+    numbers = plan.numbers(cash, sizing, execution, costs, risk, point.config)
+    played = session.play(signals, numbers, plan.ladder(risk), point.config.seed)
+    return SweepResult(bars["at_ns"], played, is_compiled=session.is_compiled)
