@@ -53,6 +53,9 @@ lock: ## pin every dependency anew within the bounds of pyproject.toml (needs uv
 	@echo "pin: requirements-dev.lock"
 	@$(PIN) pyproject.toml --extra all --extra dev \
 		-c requirements.lock -c requirements-build.lock -o requirements-dev.lock
+	@echo "pin: requirements-engines.lock"
+	@$(PIN) pyproject.toml --group engines \
+		-c requirements.lock -c requirements-dev.lock -o requirements-engines.lock
 
 # One version of each package for every Python and system, so that one lock asks one question;
 # no address of an index, so that it installs from any.
@@ -60,16 +63,16 @@ PIN = $(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --fo
 	--generate-hashes --no-emit-index-url --no-emit-find-links \
 	--custom-compile-command "make lock"
 
-clean: ## remove .venv, demo/, builds and caches (never .ros)
-	@rm -rf .venv demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+clean: ## remove .venv, .venv-engines, demo/, builds and caches (never .ros)
+	@rm -rf .venv .venv-engines demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find benchmarks cli research rosdb tests -name __pycache__ -type d -prune -exec rm -rf {} +
 	@echo "clean"
 
 # What they measure, and how, stands in docs/benchmarks.md. B takes options: make bench B="--scale 0.1".
 # For bench-scale, N=6 is a million runs.
-.PHONY: bench bench-api bench-scale
+.PHONY: bench bench-api bench-scale bench-engine check-engines
 
-bench: .venv/ros.stamp ## measure the store beside its peers (bench-api, bench-scale: the rest)
+bench: .venv/ros.stamp ## measure the store beside its peers (bench-api, bench-scale, bench-engine: the rest)
 	@$(IN_VENV) benchmarks.store $(B)
 
 bench-api: .venv/ros.stamp
@@ -77,6 +80,16 @@ bench-api: .venv/ros.stamp
 
 bench-scale: .venv/ros.stamp
 	@$(IN_VENV) benchmarks.scale $(if $(N),--largest $(N)) $(B)
+
+# The other engines, in an environment of their own: compared trade by trade, and timed beside ours
+# (docs/engines.md).
+IN_ENGINES := .venv-engines/bin/python -m
+
+check-engines: .venv-engines/engines.stamp
+	@$(IN_ENGINES) pytest -q tests/engines
+
+bench-engine: .venv-engines/engines.stamp
+	@$(IN_ENGINES) benchmarks.engine $(B)
 
 # A stamp stands for a finished step. A changed lock of the run time begins a new .venv.
 .venv/run.stamp: requirements.lock requirements-build.lock
@@ -96,4 +109,14 @@ bench-scale: .venv/ros.stamp
 .venv/dev.stamp: .venv/ros.stamp requirements-dev.lock
 	@echo "pip:  requirements-dev.lock"
 	@$(INSTALL) --require-hashes -r requirements-dev.lock
+	@touch $@
+
+.venv-engines/engines.stamp: requirements-engines.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "error: $(PYTHON) is not Python 3.11 or newer; say: make PYTHON=python3.12 TARGET" >&2; exit 1; }
+	@echo "venv: .venv-engines"
+	@$(PYTHON) -m venv --clear .venv-engines
+	@echo "pip:  requirements-engines.lock"
+	@.venv-engines/bin/python -m pip install -qq --disable-pip-version-check --no-input \
+		--require-hashes -r requirements-engines.lock
 	@touch $@

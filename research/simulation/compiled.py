@@ -33,7 +33,7 @@ COLD_FROM: Final = 2_000_000
 """From this many bars on it is worth the ten seconds that compiling takes, too."""
 
 # Each uses those before it.
-_INLINED: Final = ("mark", "limit", "begin_day")
+_INLINED: Final = ("mark", "limit", "begin_day", "touches")
 _ROOMS: Final = (chance, orders, positions, protection, exits, decisions, entries, kernel, series)
 
 

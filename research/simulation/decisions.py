@@ -147,10 +147,15 @@ def exit_reason(
     n = asset * NUMBER_SLOTS
     if count[HALT_REASON] != NONE:
         return int(count[HALT_REASON])
-    if bar - num[n + ENTRY_BAR] + 1 >= p[LIMIT_BARS] or now - num[n + ENTRY_NS] >= p[LIMIT_NS]:
+    if is_spent(p, bar - num[n + ENTRY_BAR] + 1, now - num[n + ENTRY_NS]):
         return TIME_LIMIT
     wanted = EXIT_LONG if held > 0.0 else EXIT_SHORT
     return SIGNAL if signal & wanted != 0 else NONE
+
+
+def is_spent(p: Any, bars_held: int, held_ns: int) -> bool:
+    """Tell whether a position has been held for as long as it may be."""
+    return bool(bars_held >= p[LIMIT_BARS] or held_ns >= p[LIMIT_NS])
 
 
 def refusal_of(p: Any, count: Any, num: Any, recent: Any, asset: int, bar: int, now: int) -> int:

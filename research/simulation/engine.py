@@ -21,7 +21,6 @@ from research.simulation.parameters import checked_number
 from research.simulation.result import (
     SimulationResult,
     check_played,
-    drawdown_of,
     events_table,
     trades_table,
 )
@@ -91,7 +90,8 @@ def result_of(
     Raises: OrderRefused, NonFiniteEquity.
     """
     check_played(played)
-    drawdown = drawdown_of(played.equity)
+    drawdown = np.empty(len(played.equity))
+    metrics = measure(at_ns, played, is_compiled=is_compiled, drawdown=drawdown)
     for series in (played.equity, played.exposure, drawdown):
         series.setflags(write=False)
     return SimulationResult(
@@ -100,7 +100,7 @@ def result_of(
         equity=played.equity,
         exposure=played.exposure,
         drawdown=drawdown,
-        metrics=measure(at_ns, played, is_compiled=is_compiled),
+        metrics=metrics,
     )
 
 

@@ -15,12 +15,12 @@ A price that is NaN is a bar that the asset has not.
 import math
 from typing import Any, Final
 
-from research.simulation.decisions import decide, give
+from research.simulation.decisions import decide, give, is_spent
 from research.simulation.entries import fill_entries
 from research.simulation.exits import drop_reversal, fill_exit, is_due
 from research.simulation.orders import borrow_cost
 from research.simulation.positions import note, write_trade
-from research.simulation.protection import protect
+from research.simulation.protection import protect, touches
 from research.simulation.slots import (
     ACCOUNT_CASH,
     ACCOUNT_DAY_START,
@@ -35,6 +35,8 @@ from research.simulation.slots import (
     DAILY_LOSS,
     DAY,
     DRAWDOWN,
+    ENTRY_BAR,
+    ENTRY_NS,
     FEES,
     HALT_REASON,
     HELD,
@@ -113,19 +115,32 @@ def run(
             is_pending = num[asset * NUMBER_SLOTS + PENDING] != 0
             if pos[asset * ASSET_SLOTS + HELD] == 0.0:
                 waiting += is_pending
-            elif (is_pending or is_charged) and bars[1][place] == bars[1][place]:
+            elif (is_pending or (is_charged and pos[asset * ASSET_SLOTS + HELD] < 0.0)) and (
+                bars[1][place] == bars[1][place]
+            ):
                 open_bar(p, bars, keys, seed, account, count, pos, num, rows, asset, bar, now)
                 waiting += num[asset * NUMBER_SLOTS + PENDING] != 0
         if waiting > 0:
             fill_entries(p, bars, keys, seed, account, count, pos, num, recent, rows, bar)
         if is_guarded:
-            guard(p, legs, bars, account, count, pos, num, rows, asset_count, bar)
+            is_touched = False
+            for asset in range(asset_count):
+                place = asset * bar_count + bar
+                opened, high, low = bars[1][place], bars[2][place], bars[3][place]
+                if touches(p, legs, pos, num, asset, opened, high, low):
+                    is_touched = True
+            if is_touched:
+                guard(p, legs, bars, account, count, pos, num, rows, asset_count, bar)
         mark(bars, account, pos, num, series, asset_count, bar)
         limit(p, account, count)
         for asset in range(asset_count):
             signal = signals[asset * bar_count + bar]
             held = pos[asset * ASSET_SLOTS + HELD]
-            if signal != 0 or (held != 0.0 and (is_limited or count[HALT_REASON] != NONE)):
+            is_over = count[HALT_REASON] != NONE
+            if is_limited and held != 0.0:
+                n = asset * NUMBER_SLOTS
+                is_over |= is_spent(p, bar - num[n + ENTRY_BAR] + 1, now - num[n + ENTRY_NS])
+            if signal != 0 or (is_over and held != 0.0):
                 decide(
                     p, keys, seed, account, count, pos, num, recent, rows, asset, bar, now, signal
                 )
@@ -208,7 +223,8 @@ def mark(
 ) -> None:
     """Value the account at a close."""
     bar_count = len(bars[0])
-    worth = gross = held_count = 0.0
+    worth = gross = 0.0
+    held_count = 0
     for asset in range(asset_count):
         at = asset * ASSET_SLOTS
         close = bars[4][asset * bar_count + bar]
@@ -219,7 +235,7 @@ def mark(
         if held != 0.0:
             worth += held * pos[at + LAST_CLOSE]
             gross += abs(held) * pos[at + LAST_CLOSE]
-            held_count += 1.0
+            held_count += 1
     equity = account[ACCOUNT_CASH] + worth
     account[ACCOUNT_EQUITY] = equity
     series[0][bar] = equity

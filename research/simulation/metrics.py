@@ -54,13 +54,18 @@ _POWERS: Final = decimal.Context(
 
 
 def measure(
-    at_ns: NDArray[np.int64], played: Played, *, is_compiled: bool = False
+    at_ns: NDArray[np.int64],
+    played: Played,
+    *,
+    is_compiled: bool = False,
+    drawdown: NDArray[np.float64] | None = None,
 ) -> dict[str, float]:
-    """Return every metric that is defined.
+    """Return every metric that is defined; fill in the drawdown at each close, where it is asked.
 
-    Shapes: at_ns (T,), T >= 2.
+    Shapes: at_ns, drawdown (T,), T >= 2.
     """
-    returns, figures = _figures(played, is_compiled)
+    at_close = np.empty(len(at_ns)) if drawdown is None else drawdown
+    returns, figures = _figures(played, at_close, is_compiled)
     elapsed_ns = int(at_ns[-1]) - int(at_ns[0])
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         metrics = _growth_figures(played, elapsed_ns)
@@ -75,14 +80,18 @@ def measure(
     return {name: value for name, value in metrics.items() if math.isfinite(value)}
 
 
-def _figures(played: Played, is_compiled: bool) -> tuple[NDArray[np.float64], list[float]]:
+def _figures(
+    played: Played, drawdown: NDArray[np.float64], is_compiled: bool
+) -> tuple[NDArray[np.float64], list[float]]:
     count = len(played.equity)
     if is_compiled:
         returns, out = np.empty(count - 1), np.zeros(series.FIGURES)
-        compiled.functions().figures(played.equity, played.held, returns, out)
+        compiled.functions().figures(played.equity, played.held, returns, drawdown, out)
         return returns, out.tolist()
-    listed, by_slot = [0.0] * (count - 1), [0.0] * series.FIGURES
-    series.figures(played.equity.tolist(), played.held.tolist(), listed, by_slot)
+    listed, fallen = [0.0] * (count - 1), [0.0] * count
+    by_slot = [0.0] * series.FIGURES
+    series.figures(played.equity.tolist(), played.held.tolist(), listed, fallen, by_slot)
+    drawdown[:] = fallen
     return np.array(listed), by_slot
 
 

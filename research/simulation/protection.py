@@ -64,6 +64,37 @@ def protect(
     pos[at + BEST] = max(pos[at + BEST], high) if held > 0.0 else min(pos[at + BEST], low)
 
 
+def touches(
+    p: Any,
+    legs: Any,
+    pos: Any,
+    num: Any,
+    asset: int,
+    opened: float,
+    high: float,
+    low: float,
+) -> bool:
+    """Tell whether a bar meets a stop or a target of a position, or moves what a stop follows.
+
+    Most bars do none of it, and are spared the call.
+    """
+    at, leg = asset * ASSET_SLOTS, num[asset * NUMBER_SLOTS + NEXT_LEG] * 2
+    held, entry, best = pos[at + HELD], pos[at + ENTRY_PRICE], pos[at + BEST]
+    is_long = held > 0.0
+    is_touched = False
+    if held != 0.0 and opened == opened:
+        if p[STOP_INITIAL] < 0.0:
+            level = entry * (1.0 + p[STOP_INITIAL]) if is_long else entry * (1.0 - p[STOP_INITIAL])
+            is_touched = low <= level if is_long else high >= level
+        if p[STOP_TRAILING] < 0.0 and not is_touched:
+            level = best * (1.0 + p[STOP_TRAILING]) if is_long else best * (1.0 - p[STOP_TRAILING])
+            is_touched = high > best or low <= level if is_long else low < best or high >= level
+        if leg < len(legs) and not is_touched:
+            target = entry * legs[leg] if is_long else entry * (2.0 - legs[leg])
+            is_touched = high >= target if is_long else low <= target
+    return is_touched
+
+
 def stop_level(p: Any, entry: float, best: float, is_long: bool) -> tuple[float, int]:
     """Return the nearer of the stops, and which it is; infinitely far where there is none.
 

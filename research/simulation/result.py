@@ -148,15 +148,6 @@ def trades_table(played: Played, assets: Sequence[str] = ()) -> dict[str, NDArra
     )
 
 
-def drawdown_of(equity: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the fall from the highest equity so far, as a fraction of it.
-
-    Shapes: equity (T,), the first above 0; returns (T,).
-    """
-    peak = np.maximum.accumulate(equity)
-    return (peak - equity) / peak
-
-
 def _first_refused(codes: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the event that stopped trading; others of its bar may stand behind it.
 

@@ -30,21 +30,21 @@ from typing import Any, Final
 FIGURES: Final = 18
 
 
-def figures(equity: Any, held: Any, returns: Any, out: Any) -> None:
-    """Fill in the returns from close to close, and every figure by its slot.
+def figures(equity: Any, held: Any, returns: Any, drawdown: Any, out: Any) -> None:
+    """Fill in the returns from close to close, the drawdown at each, and every figure by its slot.
 
     A drawdown is measured from the last peak; it lasts from that peak to the first close at or
     above it, or to the end. Sums of powers are of the returns' distances from their mean.
 
-    Shapes: equity, held (T,), T >= 2; returns (T - 1,); out (FIGURES,).
+    Shapes: equity, held, drawdown (T,), T >= 2; returns (T - 1,); out (FIGURES,).
     """
     returns_of(equity, returns, out)
     moments(returns, out)
-    drawdowns(equity, out)
+    drawdowns(equity, drawdown, out)
     worth, count = 0.0, 0.0
     for bar in range(len(equity)):
         worth += equity[bar]
-        count += 1.0 if held[bar] > 0.0 else 0.0
+        count += 1.0 if held[bar] > 0 else 0.0
     out[MEAN_EQUITY], out[HELD_COUNT] = worth / len(equity), count
 
 
@@ -90,12 +90,13 @@ def moments(returns: Any, out: Any) -> None:
     out[SQUARES], out[CUBES], out[FOURTHS] = squares, cubes, fourths
 
 
-def drawdowns(equity: Any, out: Any) -> None:
-    """Find the deepest fall from a peak, its recovery, and the longest time below one."""
+def drawdowns(equity: Any, series: Any, out: Any) -> None:
+    """Fill in the drawdowns; find the deepest, its recovery, and the longest time below a peak."""
     bar_count = len(equity)
     peak, peak_bar = equity[0], 0
     deepest, total = 0.0, 0.0
     trough, recovery = 0, -1
+    series[0] = 0.0
     longest_from, longest_to = 0, 0
     for bar in range(1, bar_count):
         value = equity[bar]
@@ -107,8 +108,10 @@ def drawdowns(equity: Any, out: Any) -> None:
                 if bar - peak_bar > longest_to - longest_from:
                     longest_from, longest_to = peak_bar, bar
             peak, peak_bar = value, bar
+            series[bar] = 0.0
             continue
         drawdown = (peak - value) / peak
+        series[bar] = drawdown
         total += drawdown
         if drawdown > deepest:
             deepest, trough, recovery = drawdown, bar, -1
@@ -126,13 +129,15 @@ def is_sound(at_ns: Any, bars: Any) -> bool:
     """
     opens, highs, lows, closes, volumes = bars
     inf = math.inf
+    is_broken = False
+    for row in range(1, len(at_ns)):
+        is_broken |= at_ns[row] <= at_ns[row - 1]
+    # Without branches, so that a compiler looks at several rows at once. NaN breaks a rule; a low
+    # above zero and a finite high bound the other prices.
     for row in range(len(at_ns)):
-        if row > 0 and at_ns[row] <= at_ns[row - 1]:
-            return False
-        opened, high, low, close = opens[row], highs[row], lows[row], closes[row]
-        is_price = 0.0 < opened < inf and 0.0 < high < inf and 0.0 < low < inf and 0.0 < close < inf
-        if not (is_price and 0.0 <= volumes[row] < inf and low <= high):
-            return False
-        if max(opened, close) > high or min(opened, close) < low:
-            return False
-    return True
+        high, low, volume = highs[row], lows[row], volumes[row]
+        is_price = (low > 0.0) & (high < inf)
+        is_between = (low <= opens[row]) & (opens[row] <= high)
+        is_between &= (low <= closes[row]) & (closes[row] <= high)
+        is_broken |= not (is_price & is_between & (volume >= 0.0) & (volume < inf))
+    return not is_broken

@@ -34,7 +34,7 @@ class Played:
     trade_amounts: NDArray[np.float64]
     equity: NDArray[np.float64]
     exposure: NDArray[np.float64]
-    held: NDArray[np.float64]
+    held: NDArray[np.int32]
     is_refused: bool
     """The models said to stop at the first order that nothing came of, and there was one."""
 
@@ -96,7 +96,11 @@ class Session:
             np.zeros(trades * slots.TRADE_CODES, np.int64),
             np.zeros(trades * slots.TRADE_AMOUNTS),
         )
-        series = tuple(np.empty(self.bar_count) for _ in range(3))
+        series = (
+            np.empty(self.bar_count),
+            np.empty(self.bar_count),
+            np.empty(self.bar_count, np.int32),
+        )
         account, count_, pos, num, recent = (self._ready(each) for each in made)
         ready_rows = tuple(self._ready(each) for each in rows)
         ready_series = tuple(self._ready(each) for each in series)
@@ -135,7 +139,7 @@ def _played(rows: Any, series: Any, event_count: int, trade_count: int, is_refus
     def table(part: Any, dtype: Any, width: int, count: int) -> NDArray[Any]:
         return np.asarray(part, dtype)[: count * width].reshape(-1, width)
 
-    equity, exposure, held = (np.asarray(part, np.float64) for part in series)
+    equity, exposure = (np.asarray(part, np.float64) for part in series[:2])
     return Played(
         event_codes=table(rows[0], np.int64, slots.EVENT_CODES, event_count),
         event_amounts=table(rows[1], np.float64, slots.EVENT_AMOUNTS, event_count),
@@ -143,6 +147,6 @@ def _played(rows: Any, series: Any, event_count: int, trade_count: int, is_refus
         trade_amounts=table(rows[3], np.float64, slots.TRADE_AMOUNTS, trade_count),
         equity=equity,
         exposure=exposure,
-        held=held,
+        held=np.asarray(series[2], np.int32),
         is_refused=is_refused,
     )

@@ -337,16 +337,23 @@ def test_every_metric_is_a_finite_number_or_absent(equity, ends, pnl, notional, 
 @pytest.mark.skipif(not compiled.is_available(), reason="numba is not installed")
 @given(
     equity=st.lists(st.floats(-1e3, 1e6), min_size=2, max_size=80),
-    held=st.lists(st.sampled_from([0.0, 1.0]), min_size=80, max_size=80),
+    held=st.lists(st.sampled_from([0, 1]), min_size=80, max_size=80),
 )
 def test_compiled_figures_are_those_of_the_interpreter(equity, held):
     equity = [abs(equity[0]) + 1.0, *equity[1:]]
     returns, out = [0.0] * (len(equity) - 1), [0.0] * series.FIGURES
-    series.figures(equity, held[: len(equity)], returns, out)
+    drawdown = [0.0] * len(equity)
+    series.figures(equity, held[: len(equity)], returns, drawdown, out)
     compiled_returns, compiled_out = np.empty(len(equity) - 1), np.zeros(series.FIGURES)
+    compiled_drawdown = np.empty(len(equity))
     compiled.functions().figures(
-        np.array(equity), np.array(held[: len(equity)]), compiled_returns, compiled_out
+        np.array(equity),
+        np.array(held[: len(equity)], np.int32),
+        compiled_returns,
+        compiled_drawdown,
+        compiled_out,
     )
+    assert compiled_drawdown.tobytes() == np.array(drawdown).tobytes()
     assert compiled_returns.tobytes() == np.array(returns).tobytes()
     assert compiled_out.tobytes() == np.array(out).tobytes()
 
