@@ -39,30 +39,76 @@ class Question:
     spec: ExperimentSpec
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Base:
+    """What all questions of one experiment share: its code, its input, its environment."""
+
+    spec: ExperimentSpec
+    entry: str
+    snapshot: Snapshot | None
+    environment: Mapping[str, Any]
+    links: Mapping[str, Link]
+
+
 def build(context: Context, tx: Transaction, request: Request) -> Question:
     """Build the recipe of a request, its code tree and inputs put into the transaction.
 
     Raises: BadInput and NotThere in all their kinds.
     """
-    registration = registry.find(context.experiments_folder, request.experiment_id)
+    base = build_base(context, tx, request.experiment_id, request.dataset)
+    return ask(tx, base, request.overrides, request.seed)
+
+
+def build_base(context: Context, tx: Transaction, experiment_id: str, dataset: str | None) -> Base:
+    """Find and put what all questions of an experiment over a dataset share.
+
+    Raises: BadInput and NotThere in all their kinds.
+    """
+    registration = registry.find(context.experiments_folder, experiment_id)
     spec = read_spec(context, registration)
     found = collect_code(registration, spec)
-    values = parameters.apply_overrides(
-        request.experiment_id, parameters.copied(spec.parameters), request.overrides
+    snapshot = _snapshot(context, spec, dataset)
+    return Base(
+        spec=spec,
+        entry=registration.module,
+        snapshot=snapshot,
+        environment=environment.describe(found.foreign),
+        links={"code": put_code(tx, found), **_inputs(spec, snapshot)},
     )
-    parameters.check_constraints(request.experiment_id, spec.constraints, values)
-    snapshot = _snapshot(context, spec, request.dataset)
-    fields = {
+
+
+def ask(
+    tx: Transaction, base: Base, overrides: Sequence[tuple[str, Any]], seed: int | None
+) -> Question:
+    """Put the recipe of one question: the base with these parameters and this seed.
+
+    Raises: BadInput.
+    """
+    fields = ask_fields(base, overrides, seed)
+    recipe = tx.put_record(SCHEMA, fields, base.links)
+    return Question(recipe=recipe, fields=fields, snapshot=base.snapshot, spec=base.spec)
+
+
+def ask_fields(
+    base: Base, overrides: Sequence[tuple[str, Any]], seed: int | None
+) -> dict[str, Any]:
+    """Return the fields of one question's recipe.
+
+    Raises: BadInput.
+    """
+    experiment_id = base.spec.experiment_id
+    values = parameters.apply_overrides(
+        experiment_id, parameters.copied(base.spec.parameters), overrides
+    )
+    parameters.check_constraints(experiment_id, base.spec.constraints, values)
+    return {
         "capsule": capsule.VERSION,
-        "experiment": request.experiment_id,
-        "entry": registration.module,
+        "experiment": experiment_id,
+        "entry": base.entry,
         "parameters": values,
-        "seed": _seed(spec, request.seed),
-        "environment": environment.describe(found.foreign),
+        "seed": _seed(base.spec, seed),
+        "environment": base.environment,
     }
-    links = {"code": put_code(tx, found), **_inputs(spec, snapshot)}
-    recipe = tx.put_record(SCHEMA, fields, links)
-    return Question(recipe=recipe, fields=fields, snapshot=snapshot, spec=spec)
 
 
 def put_code(tx: Transaction, found: closure.Closure) -> Link:
