@@ -43,6 +43,9 @@ class Question:
 class Base:
     """What all questions of one experiment share: its code, its input, its environment."""
 
+    experiment_id: str
+    """The one that was asked for: a registry may name an experiment otherwise than its spec."""
+
     spec: ExperimentSpec
     entry: str
     snapshot: Snapshot | None
@@ -69,6 +72,7 @@ def build_base(context: Context, tx: Transaction, experiment_id: str, dataset: s
     found = collect_code(registration, spec)
     snapshot = _snapshot(context, spec, dataset)
     return Base(
+        experiment_id=experiment_id,
         spec=spec,
         entry=registration.module,
         snapshot=snapshot,
@@ -96,14 +100,13 @@ def ask_fields(
 
     Raises: BadInput.
     """
-    experiment_id = base.spec.experiment_id
     values = parameters.apply_overrides(
-        experiment_id, parameters.copied(base.spec.parameters), overrides
+        base.experiment_id, parameters.copied(base.spec.parameters), overrides
     )
-    parameters.check_constraints(experiment_id, base.spec.constraints, values)
+    parameters.check_constraints(base.experiment_id, base.spec.constraints, values)
     return {
         "capsule": capsule.VERSION,
-        "experiment": experiment_id,
+        "experiment": base.experiment_id,
         "entry": base.entry,
         "parameters": values,
         "seed": _seed(base.spec, seed),
