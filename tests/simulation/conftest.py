@@ -278,7 +278,7 @@ def markets(draw) -> Market:
         assets=["alpha", "beta", "gamma"][:asset_count],
         at_ns=START_NS + np.arange(bar_count, dtype=np.int64) * hours * HOUR_NS,
         signals=bits,
-        cash=draw(_eighths(4000, 80_000)),
+        cash=draw(_eighths(400, 80_000)),
         sizing=draw(SIZINGS),
         execution=draw(EXECUTIONS),
         costs=draw(COSTS),

@@ -280,7 +280,7 @@ def test_markets_reach_what_they_are_for(any_market):
     """Every kind of event and every reason that a model gives comes up in the markets above."""
     kinds, reasons = set(), set()
 
-    @settings(max_examples=300)
+    @settings(max_examples=600)
     @given(data=st.data())
     def collect(data):
         events, _, _ = data.draw(any_market).tables()
