@@ -92,6 +92,8 @@ class Capsule:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.output = folder / "output"
+        self._child: subprocess.Popen[bytes] | None = None
+        self._is_stopped = False
         for name in ("code", "input", "output", "home"):
             (folder / name).mkdir()
 
@@ -143,6 +145,12 @@ class Capsule:
             error = ChildError(kind="UndeclaredImport", message=message, where="")
             return _answer(error, log, cut)
         return Answer(metrics=result["metrics"], error=None, log=log, log_bytes_cut=cut)
+
+    def stop(self) -> None:
+        """End the child with all that it has started; whoever waits for it learns of it."""
+        self._is_stopped = True
+        if self._child is not None:
+            _kill_group(self._child.pid)
 
     def describe(self, experiment_id: str, entry: str) -> dict[str, Any]:
         """Ask the child for an experiment's declaration.
@@ -213,12 +221,14 @@ class Capsule:
                 start_new_session=True,
             ) as child,
         ):
+            self._child = child
             try:
+                if self._is_stopped:
+                    _kill_group(child.pid)
                 status = child.wait()
             finally:
                 # Whatever the child has left running ends with it.
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.killpg(child.pid, signal.SIGKILL)
+                _kill_group(child.pid)
                 child.wait()
         return status, *_read_log(log_path)
 
@@ -231,6 +241,11 @@ class Capsule:
         except ValueError:
             return None
         return result if isinstance(result, dict) and "ok" in result else None
+
+
+def _kill_group(process_id: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process_id, signal.SIGKILL)
 
 
 @contextlib.contextmanager

@@ -6,8 +6,10 @@ ref. The lease, a kernel lock that ends with the process, tells a running run fr
 """
 
 import contextlib
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from research.context import Context
 from research.datasets.snapshot import Snapshot
@@ -25,6 +27,8 @@ from rosdb import (
     check_run_name,
     errors,
 )
+
+INTERRUPTION: Final = {"kind": "interrupted", "message": "it was interrupted", "where": ""}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +106,7 @@ def execute(
     before = _check_name(store, name, None)
     with contextlib.ExitStack() as stack:
         with _taken_names(store, name), store.transaction("run pending") as tx:
-            run_id = _put_run(context, tx, recipe_id, snapshot, list(metrics), replay_of)
+            run_id = put_run(context, tx, recipe_id, snapshot, list(metrics), replay_of)
             # Held before anyone can see the run, so that nobody takes it for a dead one.
             stack.enter_context(store.lease(run_id))
             if name is not None:
@@ -112,7 +116,7 @@ def execute(
     return run_id
 
 
-def _put_run(
+def put_run(
     context: Context,
     tx: Transaction,
     recipe_id: Link,
@@ -155,13 +159,13 @@ def _perform(context: Context, run_id: Link, question: Record) -> None:
     try:
         with context.store.scratch(run_id) as folder:
             box = capsule.Capsule(folder.resolve())
-            _fill(context.store, box, question)
+            fill(context.store, box, question)
             answer = box.run(question)
             _record(context, run_id, running, box, answer, context.monotonic() - started)
     except BaseException as fault:
         error = {"kind": type(fault).__name__, "message": str(fault)[:2000], "where": ""}
         if isinstance(fault, KeyboardInterrupt):
-            error = {"kind": "interrupted", "message": "it was interrupted", "where": ""}
+            error = dict(INTERRUPTION)
         ending = Ending(seconds=context.monotonic() - started, error=error)
         # What failed us may fail this too; a run without an ending is shown as interrupted.
         with contextlib.suppress(errors.StoreError):
@@ -169,7 +173,11 @@ def _perform(context: Context, run_id: Link, question: Record) -> None:
         raise
 
 
-def _fill(store: Store, box: capsule.Capsule, question: Record) -> None:
+def fill(store: Store, box: capsule.Capsule, question: Record) -> None:
+    """Write a recipe's code and inputs into a capsule.
+
+    Raises: BadInput if the recipe needs a capsule of another version.
+    """
     version = question.fields["capsule"]
     if version != capsule.VERSION:
         raise BadInput(f"the run needs version {version} of the capsule; this is {capsule.VERSION}")
@@ -189,39 +197,47 @@ def _record(
     seconds: float,
 ) -> None:
     """Record the outcome, or the failure; an output that is no artifact is a failure too."""
-    error = answer.error
+    with context.store.transaction("run ended") as tx:
+        put_answer(context, tx, run_id, running, box, answer, seconds)
+
+
+def put_answer(
+    context: Context,
+    tx: Transaction,
+    run_id: Link,
+    running: Link,
+    box: capsule.Capsule,
+    answer: capsule.Answer,
+    seconds: float,
+) -> None:
+    """Put what a run's child left, and move the run to it: completed, or failed."""
+    error, outcome = answer.error, None
     if error is None:
         try:
-            with context.store.transaction("run completed") as tx:
-                fields = {"metrics": dict(answer.metrics or {})}
-                links = {"artifacts": box.collect(tx)}
-                ending = Ending(
-                    seconds=seconds,
-                    outcome=tx.put_record(runs.OUTCOME_SCHEMA, fields, links),
-                    log=answer.log,
-                    log_bytes_cut=answer.log_bytes_cut,
-                )
-                _put_status(context, tx, run_id, running, "completed", ending)
-            return
+            links = {"artifacts": box.collect(tx)}
+            fields = {"metrics": dict(answer.metrics or {})}
+            outcome = tx.put_record(runs.OUTCOME_SCHEMA, fields, links)
         except (errors.BadName, errors.BadTable, errors.NotCanonical, OSError) as fault:
             error = capsule.ChildError(kind=type(fault).__name__, message=str(fault), where="")
     ending = Ending(
         seconds=seconds,
-        error={"kind": error.kind, "message": error.message, "where": error.where},
+        error=None if error is None else dataclasses.asdict(error),
+        outcome=outcome,
         log=answer.log,
         log_bytes_cut=answer.log_bytes_cut,
     )
-    _move_status(context, run_id, running, "failed", ending)
+    status: runs.Status = "completed" if error is None else "failed"
+    put_status(context, tx, run_id, running, status, ending)
 
 
 def _move_status(
     context: Context, run_id: Link, before: Link, status: runs.Status, ending: Ending
 ) -> Link:
     with context.store.transaction(f"run {status}") as tx:
-        return _put_status(context, tx, run_id, before, status, ending)
+        return put_status(context, tx, run_id, before, status, ending)
 
 
-def _put_status(
+def put_status(
     context: Context,
     tx: Transaction,
     run_id: Link,
@@ -229,6 +245,7 @@ def _put_status(
     status: runs.Status,
     ending: Ending,
 ) -> Link:
+    """Put how a run stands, and move its ref there."""
     links: dict[str, ObjectId] = {"run": run_id}
     if ending.outcome is not None:
         links["outcome"] = ending.outcome
