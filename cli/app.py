@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "data": "add, list and verify dataset snapshots",
     "experiments": "list the experiments and their parameters",
     "run": "run an experiment, or answer from the store",
+    "sweep": "run an experiment at every point of a grid",
     "replay": "run a run again and compare to the bit",
     "log": "browse history",
     "show": "show a run, or print one of its outputs",

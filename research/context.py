@@ -52,6 +52,13 @@ class Context:
         return os.getpid()
 
     @property
+    def core_count(self) -> int:
+        """How many processors this process may use."""
+        if hasattr(os, "sched_getaffinity"):
+            return len(os.sched_getaffinity(0))
+        return os.cpu_count() or 1
+
+    @property
     def experiments_folder(self) -> Path:
         """The workspace's own experiments."""
         return self.workspace / "research" / "experiments"

@@ -1,0 +1,142 @@
+"""``ros sweep``: run an experiment at every point of a grid."""
+
+from typing import Annotated, Any
+
+import typer
+
+from cli import exits, render
+from cli.context import open_context, say
+from cli.progress import counting
+from research.experiments.parameters import parse_assignment
+from research.experiments.recipe import Request
+from research.experiments.sweep import SweepRequest, Swept, SweptPoint
+from research.experiments.sweep import sweep as sweep_points
+from research.experiments.sweep_points import parse_axis
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+_ROWS_SHOWN = 20
+
+
+@app.command()
+def sweep(
+    experiment: Annotated[str, typer.Argument(metavar="EXPERIMENT", help="its id")],
+    grid: Annotated[
+        list[str] | None,
+        typer.Option("--grid", "-g", metavar="K=V1,V2,…", help="an axis; K may be a dotted path"),
+    ] = None,
+    param: Annotated[
+        list[str] | None,
+        typer.Option("--param", "-p", metavar="K=V", help="a parameter that all points share"),
+    ] = None,
+    random: Annotated[
+        int | None, typer.Option(metavar="N", help="N points of the grid, drawn by the seed")
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option(metavar="NAME[@V]", help="the dataset instead of the default one")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="the base seed; each point's follows from it and the point")
+    ] = None,
+    common_seed: Annotated[
+        bool, typer.Option("--common-seed", help="the base seed for every point")
+    ] = False,
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", "-j", metavar="N", help="runs at a time [the cores]")
+    ] = None,
+    fail_fast: Annotated[
+        bool, typer.Option("--fail-fast", help="begin nothing more once a run has failed")
+    ] = False,
+    early_stop: Annotated[
+        str | None,
+        typer.Option(metavar="RULE", help="such as 'metrics.sharpe < 0 after 20'"),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON document")] = False,
+) -> None:
+    """Run an experiment at every point of a grid, each point a run of its own.
+
+    What was answered before is not executed again, so the same command resumes a sweep that was
+    interrupted. Exit status 4 if a run failed: the others are recorded all the same.
+    """
+    context = open_context()
+    asked = SweepRequest(
+        request=Request(
+            experiment_id=experiment,
+            overrides=[parse_assignment(text) for text in param or []],
+            dataset=dataset,
+            seed=seed,
+        ),
+        axes=[parse_axis(text) for text in grid or []],
+        random_count=random,
+        has_common_seed=common_seed,
+        jobs=context.core_count if jobs is None else jobs,
+        is_fail_fast=fail_fast,
+        early_stop=early_stop,
+    )
+    with counting("runs") as advance:
+        found = sweep_points(context, asked, advance)
+    for path in found.inert:
+        say(f"warning: {path} changes no outcome: nothing that it reaches acts on the result")
+    if found.stopped is not None:
+        say(f"note: stopped early: {found.stopped}")
+    if as_json:
+        render.emit(_document(found))
+    else:
+        _print(found)
+    if found.failed:
+        raise typer.Exit(exits.RUN_FAILED)
+
+
+def _print(found: Swept) -> None:
+    render.line(
+        f"{render.paint(render.short(found.record), 'yellow')}  {len(found.points)} points: "
+        f"{found.executed} executed, {found.cached} from the store, {found.failed} failed"
+        f" in {render.duration(found.seconds)}"
+    )
+    shown = [point for point in found.points if point.manifest is not None][:_ROWS_SHOWN]
+    paths = list(shown[0].overrides) if shown else []
+    metrics = next((list(each.manifest.metrics) for each in shown if each.manifest), [])[:4]
+    rows = [
+        [*(_cell(each.overrides[path]) for path in paths), *_ends(each, metrics)] for each in shown
+    ]
+    render.table([*paths, "run", *metrics], rows)
+    if len(found.points) > len(shown):
+        render.line(f"… {len(found.points) - len(shown)} more: ros log, or --json")
+
+
+def _ends(point: SweptPoint, metrics: list[str]) -> list[str]:
+    assert point.manifest is not None
+    if point.is_failed:
+        return [render.short(point.manifest.run_id), "failed", *[""] * (len(metrics) - 1)]
+    values = (point.manifest.metrics.get(name) for name in metrics)
+    return [
+        render.short(point.manifest.run_id),
+        *("" if v is None else render.number(v) for v in values),
+    ]
+
+
+def _cell(value: Any) -> str:
+    return value if isinstance(value, str) else render.number(value)
+
+
+def _document(found: Swept) -> dict[str, Any]:
+    return {
+        "sweep": str(found.record),
+        "total": len(found.points),
+        "executed": found.executed,
+        "cached": found.cached,
+        "failed": found.failed,
+        "inert": list(found.inert),
+        "stopped": found.stopped,
+        "runs": [
+            {
+                "run": None if point.manifest is None else str(point.manifest.run_id),
+                "params": dict(point.overrides),
+                "status": "not_run" if point.manifest is None else point.manifest.status,
+                "metrics": {} if point.manifest is None else point.manifest.metrics,
+                "cached": point.is_cached,
+            }
+            for point in found.points
+        ],
+        "seconds": found.seconds,
+    }

@@ -1,0 +1,213 @@
+"""Sweeps: every point once, resumed by the same command, whatever stops it."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from research.errors import BadInput, UnknownParameter
+from research.experiments.recipe import Request
+from research.experiments.sweep import SweepRequest, sweep
+from research.experiments.sweep_points import Axis
+from rosdb import RUNS
+
+ROOT = Path(__file__).parents[2]
+ADDS = """\
+save = spec.parameters
+return {"sum": save["a"] + save["b"], "seed": spec.seed % 1000003}
+"""
+
+
+@pytest.fixture
+def adds(bench):
+    bench.experiment("adds", ADDS, spec="parameters={'a': 0, 'b': 0, 'unused': 0}")
+    return bench
+
+
+def asked(*axes, experiment="adds", seed=None, overrides=(), **options):
+    request = Request(experiment_id=experiment, overrides=list(overrides), seed=seed)
+    found = [Axis(path=path, values=values) for path, values in axes]
+    return SweepRequest(request=request, axes=found, **options)
+
+
+def sums(swept):
+    return [(dict(each.overrides), each.manifest.metrics["sum"]) for each in swept.points]
+
+
+def test_every_point_is_a_run_of_its_own(adds):
+    swept = sweep(adds.context, asked(("a", (2, 1)), ("b", (10, 20)), jobs=2))
+
+    assert sums(swept) == [
+        ({"a": 1, "b": 10}, 11),
+        ({"a": 1, "b": 20}, 21),
+        ({"a": 2, "b": 10}, 12),
+        ({"a": 2, "b": 20}, 22),
+    ]
+    assert (swept.executed, swept.cached, swept.failed) == (4, 0, 0)
+    assert len({each.manifest.seed for each in swept.points}) == 4
+    for each in swept.points:
+        assert adds.statuses(each.manifest.run_id) == ["pending", "running", "completed"]
+        assert each.manifest.seconds > 0
+    record = adds.store.get_record(swept.record)
+    assert [str(link) for _, link in sorted(record.links.items())] == [
+        str(each.manifest.run_id) for each in swept.points
+    ]
+    assert adds.store.ref(f"sweeps/{swept.record}") == swept.record
+    assert adds.store.check().ok
+
+
+def test_a_longer_grid_runs_what_is_new(adds):
+    first = sweep(adds.context, asked(("a", (1, 2))))
+    second = sweep(adds.context, asked(("a", (1, 2, 3)), ("b", (0, 5))))
+
+    assert (second.executed, second.cached) == (4, 2)
+    shared = {str(each.manifest.run_id) for each in second.points if each.is_cached}
+    assert shared == {str(each.manifest.run_id) for each in first.points}
+    again = sweep(adds.context, asked(("b", (5, 0)), ("a", (3.0, 2, 1.0))))
+    assert (again.executed, again.cached) == (0, 6)
+
+
+def test_a_point_and_a_run_of_its_parameters_and_seed_are_one_question(adds):
+    swept = sweep(adds.context, asked(("a", (7,))))
+    (point,) = swept.points
+
+    assert adds.run("adds", parameters={"a": 7}, seed=point.manifest.seed).is_cached
+    common = sweep(adds.context, asked(("a", (7,)), has_common_seed=True, seed=5))
+    assert common.points[0].manifest.seed == 5
+
+
+def test_a_failed_point_is_a_failed_run_and_the_others_go_on(bench):
+    bench.experiment(
+        "odd", "return {'q': 1 // (spec.parameters['a'] % 2)}", spec="parameters={'a': 1}"
+    )
+
+    swept = sweep(bench.context, asked(("a", (1, 2, 3, 4)), experiment="odd", jobs=2))
+
+    assert [each.manifest.status for each in swept.points] == ["completed", "failed"] * 2
+    assert (swept.executed, swept.failed) == (4, 2)
+    assert swept.points[1].manifest.error["kind"] == "ZeroDivisionError"
+    again = sweep(bench.context, asked(("a", (1, 2, 3, 4)), experiment="odd"))
+    assert (again.executed, again.cached) == (2, 2)  # what failed is asked again
+
+
+def test_fail_fast_begins_nothing_more(bench):
+    bench.experiment("bad", "raise ValueError('no')", spec="parameters={'a': 1}")
+
+    swept = sweep(
+        bench.context, asked(("a", tuple(range(20))), experiment="bad", is_fail_fast=True)
+    )
+
+    assert 1 <= swept.executed < 20
+    assert "failed" in swept.stopped
+    assert swept.points[-1].manifest is None
+
+
+def test_an_early_stop_ends_a_sweep_that_leads_nowhere(adds):
+    swept = sweep(adds.context, asked(("a", tuple(range(20))), early_stop="sum < 100 after 3"))
+
+    assert 3 <= swept.executed < 20
+    assert swept.stopped == "sum < 100 after 3"
+    whole = sweep(adds.context, asked(("a", tuple(range(20))), early_stop="sum < 2 after 3"))
+    assert whole.stopped is None
+    assert len([each for each in whole.points if each.manifest]) == 20
+
+
+def test_an_axis_that_changes_nothing_is_inert(adds):
+    bench = adds
+    bench.experiment(
+        "flat", "return {'x': spec.parameters['a']}", spec="parameters={'a': 0, 'b': 0}"
+    )
+
+    swept = sweep(bench.context, asked(("a", (1, 2)), ("b", (1, 2)), experiment="flat"))
+
+    assert swept.inert == ("b",)
+    assert sweep(bench.context, asked(("a", (1,)), experiment="flat")).inert == ()
+
+
+def test_what_cannot_be_asked_is_refused_before_anything_runs(adds):
+    before = len(list(adds.store.journal()))
+    for wrong in (
+        asked(("nothing", (1, 2))),
+        asked(("a", (1, "text"))),
+        asked(("a", (1, 2)), overrides=[("a", 3)]),
+        asked(("a", (1, 2)), jobs=0),
+        asked(("a", (1, 2)), early_stop="sum is small"),
+        asked(experiment="adds"),
+    ):
+        with pytest.raises((BadInput, UnknownParameter)):
+            sweep(adds.context, wrong)
+    assert len(list(adds.store.journal())) == before
+
+
+def test_draws_are_runs_like_others(adds):
+    axes = [(name, tuple(range(50))) for name in ("a", "b")]
+
+    drawn = sweep(adds.context, asked(*axes, random_count=5))
+
+    assert len(drawn.points) == drawn.executed == 5
+    more = sweep(adds.context, asked(*axes, random_count=8))
+    assert more.executed == 3
+
+
+SWEEPER = """\
+import sys
+from pathlib import Path
+from research.context import create_experiment_context
+from research.experiments.recipe import Request
+from research.experiments.sweep import SweepRequest, sweep
+from research.experiments.sweep_points import Axis
+
+context = create_experiment_context(Path(sys.argv[1]))
+asked = SweepRequest(
+    request=Request(experiment_id="adds"),
+    axes=[Axis(path="a", values=tuple(range(int(sys.argv[2]))))],
+    jobs=2,
+)
+print("asked", flush=True)
+found = sweep(context, asked)
+print(found.executed, found.cached, flush=True)
+"""
+
+
+def sweeper(bench, count):
+    return subprocess.Popen(
+        [sys.executable, "-c", SWEEPER, str(bench.folder), str(count)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_sweep_that_is_stopped_again_and_again_ends_with_every_point_once(adds, number):
+    count = 40
+    chance = random.Random(int(number))
+    stops = 0
+    for turn in range(40):
+        process = sweeper(adds, count)
+        assert process.stdout.readline() == "asked\n"
+        if turn < 5:
+            time.sleep(chance.uniform(0.1, 1.0))
+            process.send_signal(number)
+        text, complaints = process.communicate(timeout=120)
+        assert process.returncode in (0, -number), complaints
+        stops += process.returncode != 0
+        if process.returncode == 0:
+            break
+
+    assert stops >= 1
+    found = sweep(adds.context, asked(("a", tuple(range(count)))))
+    assert (found.executed, found.cached) == (0, count)
+    wanted = {"status": "completed", "experiment": "adds"}
+    completed = list(adds.store.runs(conditions=wanted))
+    assert len({row.recipe for row in completed}) == len(completed) == count
+    assert adds.store.check().ok
+    for name, _ in adds.store.refs(RUNS):
+        status = adds.manifest(adds.store.resolve(name.removeprefix(RUNS))).status
+        assert status in ("completed", "failed")
