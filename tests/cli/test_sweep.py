@@ -27,7 +27,7 @@ def test_an_inert_axis_is_told(ros):
     done = ros("sweep", "sma_crossover", "--grid", "costs.borrow_bps_per_year=0,5")
 
     assert done.status == 0
-    assert "costs.borrow_bps_per_year changes no outcome" in done.stderr
+    assert "costs.borrow_bps_per_year changes no outcome" in done.error
 
 
 def test_what_cannot_be_swept(ros):
@@ -41,5 +41,5 @@ def test_what_cannot_be_swept(ros):
     ):
         done = ros("sweep", "sma_crossover", *words)
         assert done.status == 2
-        assert complaint in done.stderr
+        assert complaint in done.error
     assert ros("sweep", "no_such_thing", "--grid", "a=1").status == 3
