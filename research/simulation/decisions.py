@@ -144,17 +144,18 @@ def exit_reason(
     p: Any, count: Any, num: Any, asset: int, bar: int, now: int, signal: int, held: float
 ) -> int:
     """Return why a position is to be closed; none if it is not."""
-    n = asset * NUMBER_SLOTS
     if count[HALT_REASON] != NONE:
         return int(count[HALT_REASON])
-    if is_spent(p, bar - num[n + ENTRY_BAR] + 1, now - num[n + ENTRY_NS]):
+    if is_spent(p, num, asset, bar, now):
         return TIME_LIMIT
     wanted = EXIT_LONG if held > 0.0 else EXIT_SHORT
     return SIGNAL if signal & wanted != 0 else NONE
 
 
-def is_spent(p: Any, bars_held: int, held_ns: int) -> bool:
+def is_spent(p: Any, num: Any, asset: int, bar: int, now: int) -> bool:
     """Tell whether a position has been held for as long as it may be."""
+    n = asset * NUMBER_SLOTS
+    bars_held, held_ns = bar - num[n + ENTRY_BAR] + 1, now - num[n + ENTRY_NS]
     return bool(bars_held >= p[LIMIT_BARS] or held_ns >= p[LIMIT_NS])
 
 

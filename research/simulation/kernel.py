@@ -35,8 +35,6 @@ from research.simulation.slots import (
     DAILY_LOSS,
     DAY,
     DRAWDOWN,
-    ENTRY_BAR,
-    ENTRY_NS,
     FEES,
     HALT_REASON,
     HELD,
@@ -123,13 +121,12 @@ def run(
         if waiting > 0:
             fill_entries(p, bars, keys, seed, account, count, pos, num, recent, rows, bar)
         if is_guarded:
-            is_touched = False
+            touched = 0
             for asset in range(asset_count):
                 place = asset * bar_count + bar
                 opened, high, low = bars[1][place], bars[2][place], bars[3][place]
-                if touches(p, legs, pos, num, asset, opened, high, low):
-                    is_touched = True
-            if is_touched:
+                touched += touches(p, legs, pos, num, asset, opened, high, low)
+            if touched > 0:
                 guard(p, legs, bars, account, count, pos, num, rows, asset_count, bar)
         mark(bars, account, pos, num, series, asset_count, bar)
         limit(p, account, count)
@@ -138,8 +135,7 @@ def run(
             held = pos[asset * ASSET_SLOTS + HELD]
             is_over = count[HALT_REASON] != NONE
             if is_limited and held != 0.0:
-                n = asset * NUMBER_SLOTS
-                is_over |= is_spent(p, bar - num[n + ENTRY_BAR] + 1, now - num[n + ENTRY_NS])
+                is_over |= is_spent(p, num, asset, bar, now)
             if signal != 0 or (is_over and held != 0.0):
                 decide(
                     p, keys, seed, account, count, pos, num, recent, rows, asset, bar, now, signal
