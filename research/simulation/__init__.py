@@ -6,11 +6,12 @@ environment, no printing, no chance but a keyed one. What it does at each bar is
 
     engine      simulate(): one asset; portfolio: several with one account; sweep: many points
     result      SimulationResult, and the tables of events and trades
-    metrics     the figures of docs/metrics.md; series: their sums
+    metrics     the figures of docs/metrics.md; equity_figures: their sums
     session     bars made ready, and the memory that the kernel writes into
     compiled    the kernel as Python, or the same functions compiled
-    kernel      the loop over bars: entries, exits, protection, decisions, positions, orders, chance
-    slots, plan where each number of the kernel stands, and what the models put there
+    kernel      the loop over bars: entries, exits, protection, decisions, attempts, positions,
+                notes, orders, chance; sound: a quick look at bars
+    desk, slots where each number of the kernel stands; plan: what the models put there; units
     execution, costs, risk, sizing, run_config   the models; parameters: as plain values
     indicators, view, strategies, calls          what signals are made of
     engines     other engines behind the same question

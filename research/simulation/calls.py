@@ -19,7 +19,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from research.simulation.errors import InvalidCalls
+from research.simulation.errors import InvalidCalls, InvalidField
 from research.simulation.strategies import TradeSignals
 from research.simulation.view import Indicators
 
@@ -97,10 +97,18 @@ class CallEntries:
 
     A call is decided on at the close of the first bar whose time is at or after its own, and fills
     at an open behind that. Calls before the first bar and after the last one are left out.
+
+    Raises: InvalidField if no call names the asset.
     """
 
     calls: Calls
     asset: str
+
+    def __post_init__(self) -> None:
+        if self.asset not in self.calls.assets:
+            named = ", ".join(sorted(set(self.calls.assets))) or "there is no call"
+            bound = f"one that a call names: {named}"
+            raise InvalidField("CallEntries", "asset", repr(self.asset), bound)
 
     def signals(self, indicators: Indicators) -> TradeSignals:
         """Return the signals of every bar."""

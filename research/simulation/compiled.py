@@ -15,16 +15,21 @@ from pathlib import Path
 from typing import Any, Final
 
 from research.simulation import (
+    attempts,
     chance,
     decisions,
+    desk,
     entries,
+    equity_figures,
     exits,
     kernel,
+    notes,
     orders,
     positions,
     protection,
-    series,
     slots,
+    sound,
+    units,
 )
 
 WARM_FROM: Final = 200_000
@@ -35,7 +40,10 @@ COLD_FROM: Final = 2_000_000
 
 # Each uses those before it.
 _INLINED: Final = ("mark", "limit", "begin_day", "touches")
-_ROOMS: Final = (chance, orders, positions, protection, exits, decisions, entries, kernel, series)
+_ROOMS: Final = (
+    *(chance, orders, notes, positions, attempts, protection, exits, decisions, entries, kernel),
+    *(equity_figures, sound),
+)
 
 
 def is_available() -> bool:
@@ -81,8 +89,8 @@ def functions() -> types.SimpleNamespace:
 @functools.cache
 def source_mark() -> str:
     """Return what the sources of the kernel, and of this room, are in a word."""
-    # The numbers of the slots stand in the compiled code as well.
-    files = [Path(room.__file__ or "") for room in (slots, *_ROOMS)] + [Path(__file__)]
+    rooms = (*_ROOMS, desk, slots, units)
+    files = [Path(__file__), *(Path(room.__file__ or "") for room in rooms)]
     content = b"\0".join(file.read_bytes() for file in files)
     return hashlib.blake2b(content, digest_size=8).hexdigest()
 

@@ -8,7 +8,7 @@ amounts in the money that the bars are quoted in.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from research.simulation.parameters import (
     check_numbers,
@@ -17,9 +17,7 @@ from research.simulation.parameters import (
     write_json,
     write_parameters,
 )
-
-BPS: Final = 10_000.0
-"""Basis points in one."""
+from research.simulation.units import BPS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

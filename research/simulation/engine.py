@@ -115,7 +115,16 @@ def check_bars(bars: Bars, needs_volume: bool, *, is_compiled: bool, asset: str 
             raise InvalidBars(fault.column, fault.row, fault.reason, asset)
     if len(bars["at_ns"]) < 2:
         raise InvalidBars("at_ns", -1, "one row; an order fills at the next one", asset)
-    if needs_volume and not (bars["volume"] > 0.0).all():
+    if needs_volume:
+        check_volume(bars, asset)
+
+
+def check_volume(bars: Bars, asset: str = "") -> None:
+    """Refuse sound bars that have one without volume.
+
+    Raises: InvalidBars.
+    """
+    if not (bars["volume"] > 0.0).all():
         row = int((bars["volume"] > 0.0).argmin())
         raise InvalidBars("volume", row, "0.0, and the execution model measures by it", asset)
 

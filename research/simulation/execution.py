@@ -89,8 +89,9 @@ class Failures:
     """Hold how often an attempt to fill fails, and how often it is tried again.
 
     The rate of an attempt is base_rate * (1 + (congestion_multiplier - 1) * share), where the share
-    is the order's of the bar's volume, at most 1. The k-th retry waits backoff_bars * 2^(k-1) bars,
-    at least one. An entry that has failed for good is gone; of an exit the position stays.
+    is the order's of the bar's volume, at most 1. The k-th retry waits backoff_bars * 2^(k-1) bars
+    of the asset, at least one. An entry that has failed for good is gone; of an exit the position
+    stays.
 
     Units:  base_rate a probability; retries a count; backoff_bars in bars, at most 1e9.
     Raises: InvalidField.

@@ -1,189 +1,118 @@
-"""Orders to exit at an open: attempts, partial fills, and what is left of them.
+"""Orders to exit at an open: which comes first, partial fills, and what is left of them.
 
 Owns what becomes of an exit. In the subset that a compiler takes. What a partial fill leaves is
 tried again at the next open, until all is sold: whoever wants to be out stays in the market.
 """
 
-import math
-from typing import Any
-
-from research.simulation.chance import FRACTION, uniform
-from research.simulation.chance import PARTIAL as PARTIAL_STREAM
-from research.simulation.orders import fails, slippage_of
-from research.simulation.positions import close_at, note
+from research.simulation.attempts import (
+    attempt_fails,
+    bars_late,
+    drop_reversal,
+    filled_part,
+    give,
+    is_due,
+    reference_of,
+)
+from research.simulation.desk import Desk
+from research.simulation.notes import latency_ms_of, refuse
+from research.simulation.orders import fee_of, slippage_of
+from research.simulation.positions import close_at
 from research.simulation.slots import (
-    ACCOUNT_CASH,
     ASSET_SLOTS,
-    BUY,
     CANCELLED,
-    FAILED,
-    FAILURE,
-    FAILURE_BACKOFF_BARS,
-    FAILURE_RETRIES,
+    COOLDOWN_BARS,
+    COOLDOWN_LOSS_BARS,
+    COOLING_DOWN,
     FILL,
     HELD,
-    IS_FAIL_FAST,
+    LAST_WAS_LOSS,
     NO_CASH,
-    NONE,
     NUMBER_SLOTS,
-    ORDER_REFUSED,
+    OWN_BAR,
     PARTIAL,
-    PARTIAL_LEAST,
-    PARTIAL_MOST,
-    PARTIAL_PROBABILITY,
-    PARTIAL_VOLUME_SHARE,
     PENDING,
     PENDING_ATTEMPT,
-    PENDING_DUE_NS,
     PENDING_FAILURES,
+    PENDING_FIRST_OWN_BAR,
     PENDING_FROM,
-    PENDING_LATENCY_NS,
     PENDING_LEFT,
-    PENDING_NOT_BEFORE,
-    PENDING_NUMBER,
+    PENDING_NEXT_OWN_BAR,
     PENDING_REASON,
     PENDING_REVERSE,
     PENDING_SIDE,
-    SELL,
-    SIZE_KIND,
-    SIZE_VALUE,
-    STATUS,
+    REJECTED,
+    SIGNAL,
     TRADE,
-    UNITS,
 )
 
-
-def is_due(num: Any, asset: int, bar: int, now: int) -> bool:
-    """Tell whether an asset's order fills at this open."""
-    n = asset * NUMBER_SLOTS
-    return bool(
-        num[n + PENDING] != 0
-        and bar >= num[n + PENDING_NOT_BEFORE]
-        and now >= num[n + PENDING_DUE_NS]
-    )
+SALES, COSTLY_SALES, COVERS = range(3)
+"""The turns at an open: what brings cash, what costs some and may be refused, what must be paid."""
 
 
-def reference_of(bars: Any, num: Any, asset: int) -> float:
-    """Return the open at which an order would have filled without latency and failures."""
-    decided = num[asset * NUMBER_SLOTS + PENDING_FROM]
-    return float(bars[1][asset * len(bars[0]) + decided + 1])
+def fill_exits(desk: Desk, bar: int) -> int:
+    """Fill the exits that are due at an open; return how many entries of turn-arounds wait.
+
+    What brings cash comes first, so that no order among assets decides what it pays for.
+    """
+    waiting = 0
+    for turn in range(3):
+        for asset in range(len(desk.keys)):
+            held = desk.pos[asset * ASSET_SLOTS + HELD]
+            if held == 0.0 or (held < 0.0) != (turn == COVERS) or not is_due(desk, asset, bar):
+                continue
+            fill_exit(desk, asset, bar, turn)
+            if desk.pos[asset * ASSET_SLOTS + HELD] == 0.0:
+                waiting += turn_around(desk, asset, bar)
+    return waiting
 
 
-def fill_exit(
-    p: Any,
-    bars: Any,
-    keys: Any,
-    seed: int,
-    account: Any,
-    count: Any,
-    pos: Any,
-    num: Any,
-    rows: Any,
-    asset: int,
-    bar: int,
-) -> None:
-    """Fill an exit that is due at an open."""
+def fill_exit(desk: Desk, asset: int, bar: int, turn: int) -> None:
+    """Fill an exit that is due; a sale that costs more than it brings waits for its turn."""
+    p, pos, num = desk.p, desk.pos, desk.num
     at, n = asset * ASSET_SLOTS, asset * NUMBER_SLOTS
-    place = asset * len(bars[0]) + bar
-    market, volume, reference = bars[1][place], bars[5][place], reference_of(bars, num, asset)
-    held = pos[at + HELD]
+    place = asset * len(desk.bars.at_ns) + bar
+    market, volume, held = desk.bars.open[place], desk.bars.volume[place], pos[at + HELD]
     asked = min(pos[at + PENDING_LEFT], abs(held))
-    side = SELL if held > 0.0 else BUY
-    if attempt_fails(
-        p, keys, seed, account, count, num, rows, asset, bar, num[n + TRADE], side, asked,
-        volume, reference,
-    ):  # fmt: skip
+    if attempt_fails(desk, asset, bar, num[n + TRADE], asked, volume):
         return
-    number, attempt = num[n + PENDING_NUMBER], num[n + PENDING_ATTEMPT]
-    quantity = filled_part(p, keys[asset], seed, number, attempt, asked, volume)
+    quantity = filled_part(desk, asset, asked, volume)
     slippage = slippage_of(p, quantity, volume)
     price = market * (1.0 - slippage) if held > 0.0 else market * (1.0 + slippage)
+    fee = fee_of(p, quantity * price, num[n + PENDING_FAILURES], False)
+    if turn == SALES and quantity * price < fee:
+        return
     kind = FILL if quantity == asked else PARTIAL
-    latency_ms = num[n + PENDING_LATENCY_NS] / 1e6
+    reason, late = num[n + PENDING_REASON], bars_late(desk, asset)
+    latency_ms, reference = latency_ms_of(desk, asset), reference_of(desk, asset)
     is_paid = close_at(
-        p, account, count, pos, num, rows, asset, bar, num[n + PENDING_REASON], kind,
-        quantity, price, slippage, num[n + PENDING_FAILURES], False, latency_ms, reference,
+        desk, asset, bar, reason, kind, late,
+        quantity, price, fee, slippage, latency_ms, reference,
     )  # fmt: skip
     if not is_paid:
         num[n + PENDING] = 0
-        drop_reversal(p, account, count, num, rows, asset, bar, CANCELLED, NO_CASH)
+        drop_reversal(desk, asset, bar, CANCELLED, NO_CASH)
     elif kind == PARTIAL:
         pos[at + PENDING_LEFT] = asked - quantity
-        num[n + PENDING_ATTEMPT] = attempt + 1
-        num[n + PENDING_NOT_BEFORE] = bar + 1
+        num[n + PENDING_ATTEMPT] += 1
+        num[n + PENDING_NEXT_OWN_BAR] = num[n + OWN_BAR] + 1
     else:
         num[n + PENDING] = 0
 
 
-def attempt_fails(
-    p: Any,
-    keys: Any,
-    seed: int,
-    account: Any,
-    count: Any,
-    num: Any,
-    rows: Any,
-    asset: int,
-    bar: int,
-    trade: int,
-    side: int,
-    asked: float,
-    volume: float,
-    reference: float,
-) -> bool:
-    """Tell whether an attempt fails; put the next one off, twice as far each time, or give up."""
-    n = asset * NUMBER_SLOTS
-    attempt, failures = num[n + PENDING_ATTEMPT], num[n + PENDING_FAILURES]
-    if not fails(p, seed, keys[asset], num[n + PENDING_NUMBER], attempt, asked, volume):
-        return False
-    note(
-        rows, count, p,
-        (bar, asset, trade, FAILED, side, FAILURE),
-        (
-            asked, reference, 0.0, 0.0, num[n + PENDING_LATENCY_NS] / 1e6, reference,
-            account[ACCOUNT_CASH],
-        ),
-    )  # fmt: skip
-    num[n + PENDING_ATTEMPT] = attempt + 1
-    num[n + PENDING_FAILURES] = failures + 1
-    if failures >= p[FAILURE_RETRIES]:
-        num[n + PENDING] = 0
-        drop_reversal(p, account, count, num, rows, asset, bar, CANCELLED, FAILURE)
-        if p[IS_FAIL_FAST] > 0.0:
-            count[STATUS] = ORDER_REFUSED
-    else:
-        wait = int(p[FAILURE_BACKOFF_BARS]) << min(failures, 40)
-        num[n + PENDING_NOT_BEFORE] = bar + max(1, wait)
-    return True
+def turn_around(desk: Desk, asset: int, bar: int) -> int:
+    """Give the entry that was decided with an exit, now that it has filled; return how many.
 
-
-def drop_reversal(
-    p: Any, account: Any, count: Any, num: Any, rows: Any, asset: int, bar: int, kind: int, why: int
-) -> None:
-    """Write down that nothing came of the entry that was to follow an exit, if one was."""
-    n = asset * NUMBER_SLOTS
+    It fills at this open too. A pause after the exit forbids it: which one, the exit has decided.
+    """
+    p, num, n = desk.p, desk.num, asset * NUMBER_SLOTS
     if num[n + PENDING_REVERSE] == 0:
-        return
+        return 0
+    pause = p[COOLDOWN_LOSS_BARS] if num[n + LAST_WAS_LOSS] == 1 else p[COOLDOWN_BARS]
+    if pause > 0.0:
+        drop_reversal(desk, asset, bar, REJECTED, COOLING_DOWN)
+        refuse(desk, bar, COOLING_DOWN)
+        return 0
     num[n + PENDING_REVERSE] = 0
-    asked = p[SIZE_VALUE] if p[SIZE_KIND] == UNITS else math.nan
-    note(
-        rows, count, p,
-        (bar, asset, NONE, kind, num[n + PENDING_SIDE], why),
-        (asked, math.nan, 0.0, 0.0, 0.0, math.nan, account[ACCOUNT_CASH]),
-    )  # fmt: skip
-
-
-def filled_part(
-    p: Any, key: int, seed: int, number: int, attempt: int, asked: float, volume: float
-) -> float:
-    """Return how much of what was asked for a fill brings."""
-    quantity = asked
-    if p[PARTIAL_PROBABILITY] > 0.0:
-        drawn = uniform(seed, PARTIAL_STREAM, key, number, attempt)
-        if drawn < p[PARTIAL_PROBABILITY]:
-            least, most = p[PARTIAL_LEAST], p[PARTIAL_MOST]
-            part = least + (most - least) * uniform(seed, FRACTION, key, number, attempt)
-            quantity = asked * part
-    if p[PARTIAL_VOLUME_SHARE] < math.inf:
-        quantity = min(quantity, p[PARTIAL_VOLUME_SHARE] * volume)
-    return float(quantity)
+    decided, first = num[n + PENDING_FROM], num[n + PENDING_FIRST_OWN_BAR]
+    give(desk, asset, decided, first, num[n + PENDING_SIDE], SIGNAL)
+    return 1

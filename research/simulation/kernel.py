@@ -13,13 +13,15 @@ A price that is NaN is a bar that the asset has not.
 """
 
 import math
-from typing import Any, Final
+from typing import Any
 
-from research.simulation.decisions import decide, give, is_spent
+from research.simulation.attempts import asked_units, drop_reversal
+from research.simulation.decisions import decide, is_spent
+from research.simulation.desk import Desk, Series
 from research.simulation.entries import fill_entries
-from research.simulation.exits import drop_reversal, fill_exit, is_due
-from research.simulation.orders import borrow_cost
-from research.simulation.positions import note, write_trade
+from research.simulation.exits import fill_exits
+from research.simulation.notes import note_end, write_trade
+from research.simulation.positions import charge
 from research.simulation.protection import protect, touches
 from research.simulation.slots import (
     ACCOUNT_CASH,
@@ -35,100 +37,77 @@ from research.simulation.slots import (
     DAILY_LOSS,
     DAY,
     DRAWDOWN,
-    FEES,
+    GAIN_BAR,
     HALT_REASON,
     HELD,
+    HOLD_BARS_MAX,
+    HOLD_NS_MAX,
     LAST_BAR,
     LAST_CLOSE,
-    LAST_EXIT_BAR,
-    LIMIT_BARS,
-    LIMIT_NS,
+    LAST_EXIT_OWN_BAR,
     MAX_DAILY_LOSS,
     MAX_DRAWDOWN,
     NO_NEXT_BAR,
     NONE,
     NUMBER_SLOTS,
-    OK,
+    OWN_BAR,
     PENDING,
-    PENDING_FROM,
-    PENDING_LATENCY_NS,
     PENDING_LEFT,
-    PENDING_REVERSE,
     PENDING_SIDE,
     POSITION_CLOSED,
     RECEIVED,
+    REFUSED_BAR,
+    REFUSED_REASON,
     REJECTED,
     SELL,
     SIGNAL,
-    SIZE_KIND,
-    SIZE_VALUE,
     SPENT,
-    STATUS,
     STOP_INITIAL,
     STOP_TRAILING,
     TRADE,
-    UNITS,
 )
+from research.simulation.units import DAY_NS
 
-DAY_NS: Final = 86_400_000_000_000
 
-
-def run(
-    bars: Any,
-    signals: Any,
-    keys: Any,
-    seed: int,
-    p: Any,
-    legs: Any,
-    account: Any,
-    count: Any,
-    pos: Any,
-    num: Any,
-    recent: Any,
-    rows: Any,
-    series: Any,
-) -> None:
+def run(desk: Desk, signals: Any) -> None:
     """Trade signals over bars; write events, trades, and the account at each close.
 
-    Shapes: bars: at_ns (T,), open, high, low, close, volume (A * T,), asset by asset; signals
-            (A * T,) of bits; keys (A,); series: equity, exposure, positions held, (T,) each.
+    Shapes: signals (A * T,) of bits.
     """
-    bar_count, asset_count = len(bars[0]), len(keys)
-    account[ACCOUNT_CASH] = account[ACCOUNT_EQUITY] = p[CASH]
-    account[ACCOUNT_PEAK] = account[ACCOUNT_DAY_START] = p[CASH]
-    count[HALT_REASON] = count[DAY] = NONE
-    for asset in range(asset_count):
-        num[asset * NUMBER_SLOTS + LAST_EXIT_BAR] = NONE
+    bars, p, account, count = desk.bars, desk.p, desk.account, desk.count
+    pos, num, legs, series = desk.pos, desk.num, desk.legs, desk.series
+    opens, highs, lows, closes = bars.open, bars.high, bars.low, bars.close
+    bar_count, asset_count = len(bars.at_ns), len(desk.keys)
+    begin(desk)
     is_guarded = p[STOP_INITIAL] < 0.0 or p[STOP_TRAILING] < 0.0 or len(legs) > 0
     is_charged = p[BORROW_RATE] > 0.0
-    is_limited = p[LIMIT_BARS] < math.inf or p[LIMIT_NS] < math.inf
+    is_limited = p[HOLD_BARS_MAX] < math.inf or p[HOLD_NS_MAX] < math.inf
     for bar in range(bar_count):
-        now = bars[0][bar]
+        now = bars.at_ns[bar]
         if p[MAX_DAILY_LOSS] < math.inf:
             begin_day(account, count, now // DAY_NS)
         # Looked at here and not within: most bars have no order, and a call costs more.
-        waiting = 0
+        waiting = leaving = 0
         for asset in range(asset_count):
-            place = asset * bar_count + bar
             is_pending = num[asset * NUMBER_SLOTS + PENDING] != 0
-            if pos[asset * ASSET_SLOTS + HELD] == 0.0:
+            held = pos[asset * ASSET_SLOTS + HELD]
+            if held == 0.0:
                 waiting += is_pending
-            elif (is_pending or (is_charged and pos[asset * ASSET_SLOTS + HELD] < 0.0)) and (
-                bars[1][place] == bars[1][place]
-            ):
-                open_bar(p, bars, keys, seed, account, count, pos, num, rows, asset, bar, now)
-                waiting += num[asset * NUMBER_SLOTS + PENDING] != 0
+            elif is_pending or (is_charged and held < 0.0):
+                leaving += 1
+        if leaving > 0:
+            waiting += leave(desk, bar)
         if waiting > 0:
-            fill_entries(p, bars, keys, seed, account, count, pos, num, recent, rows, bar)
+            fill_entries(desk, bar)
         if is_guarded:
             touched = 0
             for asset in range(asset_count):
                 place = asset * bar_count + bar
-                opened, high, low = bars[1][place], bars[2][place], bars[3][place]
+                opened, high, low = opens[place], highs[place], lows[place]
                 touched += touches(p, legs, pos, num, asset, opened, high, low)
             if touched > 0:
-                guard(p, legs, bars, account, count, pos, num, rows, asset_count, bar)
-        mark(bars, account, pos, num, series, asset_count, bar)
+                guard(desk, bar)
+        mark(closes, account, pos, num, series, asset_count, bar_count, bar)
         limit(p, account, count)
         for asset in range(asset_count):
             signal = signals[asset * bar_count + bar]
@@ -137,96 +116,70 @@ def run(
             if is_limited and held != 0.0:
                 is_over |= is_spent(p, num, asset, bar, now)
             if signal != 0 or (is_over and held != 0.0):
-                decide(
-                    p, keys, seed, account, count, pos, num, recent, rows, asset, bar, now, signal
-                )
-        if count[STATUS] != OK:
+                decide(desk, asset, bar, signal)
+        if count[REFUSED_REASON] != NONE:
             return
-    end(p, account, count, pos, num, rows, asset_count, bar_count)
+    end(desk)
 
 
-def open_bar(
-    p: Any,
-    bars: Any,
-    keys: Any,
-    seed: int,
-    account: Any,
-    count: Any,
-    pos: Any,
-    num: Any,
-    rows: Any,
-    asset: int,
-    bar: int,
-    now: int,
-) -> None:
-    """Charge a position for what it borrows, and fill its exit if that is due."""
-    at, n = asset * ASSET_SLOTS, asset * NUMBER_SLOTS
-    if p[BORROW_RATE] > 0.0:
-        elapsed = now - bars[0][num[n + LAST_BAR]]
-        cost = borrow_cost(p, pos[at + HELD], pos[at + LAST_CLOSE], elapsed)
-        account[ACCOUNT_CASH] -= cost
-        pos[at + SPENT] += cost
-        pos[at + FEES] += cost
-    if not is_due(num, asset, bar, now):
-        return
-    fill_exit(p, bars, keys, seed, account, count, pos, num, rows, asset, bar)
-    if pos[at + HELD] == 0.0 and num[n + PENDING_REVERSE] == 1:
-        # Decided at the same close as the exit, by the same signal: it fills at this open too.
-        side, decided = num[n + PENDING_SIDE], num[n + PENDING_FROM]
-        give(p, keys, seed, num, asset, decided, bars[0][decided], side, SIGNAL)
-        num[n + PENDING_REVERSE] = 0
+def begin(desk: Desk) -> None:
+    """Open the account, with nothing held and nothing said."""
+    account, count = desk.account, desk.count
+    account[ACCOUNT_CASH] = account[ACCOUNT_EQUITY] = desk.p[CASH]
+    account[ACCOUNT_PEAK] = account[ACCOUNT_DAY_START] = desk.p[CASH]
+    count[HALT_REASON] = count[DAY] = count[GAIN_BAR] = NONE
+    count[REFUSED_BAR] = count[REFUSED_REASON] = NONE
+    for asset in range(len(desk.keys)):
+        desk.num[asset * NUMBER_SLOTS + LAST_EXIT_OWN_BAR] = NONE
 
 
-def guard(
-    p: Any,
-    legs: Any,
-    bars: Any,
-    account: Any,
-    count: Any,
-    pos: Any,
-    num: Any,
-    rows: Any,
-    asset_count: int,
-    bar: int,
-) -> None:
+def leave(desk: Desk, bar: int) -> int:
+    """Charge shorts for what they borrow, then fill exits; return how many entries follow them."""
+    if desk.p[BORROW_RATE] > 0.0:
+        for asset in range(len(desk.keys)):
+            opened = desk.bars.open[asset * len(desk.bars.at_ns) + bar]
+            if desk.pos[asset * ASSET_SLOTS + HELD] < 0.0 and opened == opened:
+                charge(desk, asset, bar)
+    return fill_exits(desk, bar)
+
+
+def guard(desk: Desk, bar: int) -> None:
     """Hold every position against the bar; an exit under way is void once there is nothing left."""
-    bar_count = len(bars[0])
-    for asset in range(asset_count):
+    pos, num = desk.pos, desk.num
+    for asset in range(len(desk.keys)):
         at, n = asset * ASSET_SLOTS, asset * NUMBER_SLOTS
-        place = asset * bar_count + bar
-        if pos[at + HELD] == 0.0 or bars[1][place] != bars[1][place]:
+        opened = desk.bars.open[asset * len(desk.bars.at_ns) + bar]
+        if pos[at + HELD] == 0.0 or opened != opened:
             continue
-        market = (bars[1][place], bars[2][place], bars[3][place], bars[5][place])
         side = SELL if pos[at + HELD] > 0.0 else BUY
-        protect(p, legs, account, count, pos, num, rows, asset, bar, market)
-        if num[n + PENDING] == 0:
-            continue
-        if pos[at + HELD] == 0.0:
+        protect(desk, asset, bar)
+        if num[n + PENDING] != 0 and pos[at + HELD] == 0.0:
             num[n + PENDING] = 0
-            note(
-                rows, count, p,
-                (bar, asset, num[n + TRADE], CANCELLED, side, POSITION_CLOSED),
-                (
-                    pos[at + PENDING_LEFT], math.nan, 0.0, 0.0,
-                    num[n + PENDING_LATENCY_NS] / 1e6, math.nan, account[ACCOUNT_CASH],
-                ),
-            )  # fmt: skip
-            drop_reversal(p, account, count, num, rows, asset, bar, CANCELLED, POSITION_CLOSED)
+            left, trade = pos[at + PENDING_LEFT], num[n + TRADE]
+            note_end(desk, asset, bar, trade, CANCELLED, side, POSITION_CLOSED, left)
+            drop_reversal(desk, asset, bar, CANCELLED, POSITION_CLOSED)
 
 
 def mark(
-    bars: Any, account: Any, pos: Any, num: Any, series: Any, asset_count: int, bar: int
+    closes: Any,
+    account: Any,
+    pos: Any,
+    num: Any,
+    series: Series,
+    asset_count: int,
+    bar_count: int,
+    bar: int,
 ) -> None:
     """Value the account at a close."""
-    bar_count = len(bars[0])
     worth = gross = 0.0
     held_count = 0
     for asset in range(asset_count):
-        at = asset * ASSET_SLOTS
-        close = bars[4][asset * bar_count + bar]
+        at, n = asset * ASSET_SLOTS, asset * NUMBER_SLOTS
+        close = closes[asset * bar_count + bar]
         if close == close:
             pos[at + LAST_CLOSE] = close
-            num[asset * NUMBER_SLOTS + LAST_BAR] = bar
+            num[n + LAST_BAR] = bar
+            num[n + OWN_BAR] += 1
         held = pos[at + HELD]
         if held != 0.0:
             worth += held * pos[at + LAST_CLOSE]
@@ -234,9 +187,10 @@ def mark(
             held_count += 1
     equity = account[ACCOUNT_CASH] + worth
     account[ACCOUNT_EQUITY] = equity
-    series[0][bar] = equity
-    series[1][bar] = gross / equity if gross > 0.0 and equity != 0.0 else 0.0
-    series[2][bar] = held_count
+    series.equity[bar] = equity
+    # A fraction of nothing, or of a debt, is none.
+    series.exposure[bar] = gross / equity if equity > 0.0 else math.nan
+    series.held[bar] = held_count
 
 
 def begin_day(account: Any, count: Any, day: int) -> None:
@@ -262,37 +216,19 @@ def limit(p: Any, account: Any, count: Any) -> None:
         count[HALT_REASON] = DAILY_LOSS
 
 
-def end(
-    p: Any,
-    account: Any,
-    count: Any,
-    pos: Any,
-    num: Any,
-    rows: Any,
-    asset_count: int,
-    bar_count: int,
-) -> None:
+def end(desk: Desk) -> None:
     """Write down what is left: positions stay open and are marked, orders had no bar to fill at."""
-    for asset in range(asset_count):
+    pos, num, last = desk.pos, desk.num, len(desk.bars.at_ns) - 1
+    for asset in range(len(desk.keys)):
         at, n = asset * ASSET_SLOTS, asset * NUMBER_SLOTS
         held = pos[at + HELD]
         if num[n + PENDING] != 0:
-            asked = p[SIZE_VALUE] if p[SIZE_KIND] == UNITS else math.nan
-            asked = pos[at + PENDING_LEFT] if held != 0.0 else asked
-            note(
-                rows, count, p,
-                (
-                    bar_count - 1, asset, num[n + TRADE] if held != 0.0 else NONE, REJECTED,
-                    num[n + PENDING_SIDE], NO_NEXT_BAR,
-                ),
-                (
-                    asked, math.nan, 0.0, 0.0, num[n + PENDING_LATENCY_NS] / 1e6, math.nan,
-                    account[ACCOUNT_CASH],
-                ),
-            )  # fmt: skip
-            last = bar_count - 1
-            drop_reversal(p, account, count, num, rows, asset, last, REJECTED, NO_NEXT_BAR)
+            is_exit, side = held != 0.0, num[n + PENDING_SIDE]
+            left = pos[at + PENDING_LEFT] if is_exit else asked_units(desk.p)
+            trade = num[n + TRADE] if is_exit else NONE
+            note_end(desk, asset, last, trade, REJECTED, side, NO_NEXT_BAR, left)
+            drop_reversal(desk, asset, last, REJECTED, NO_NEXT_BAR)
         if held != 0.0:
             side = BUY if held > 0.0 else SELL
             pnl = pos[at + RECEIVED] + held * pos[at + LAST_CLOSE] - pos[at + SPENT]
-            write_trade(count, pos, num, rows, asset, NONE, side, SIGNAL, math.nan, pnl)
+            write_trade(desk, asset, NONE, side, SIGNAL, math.nan, pnl)

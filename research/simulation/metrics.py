@@ -11,13 +11,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from research.simulation import compiled, series, slots
+from research.simulation import compiled, equity_figures, slots
 from research.simulation.session import Played
-
-YEAR_NS: Final = 31_557_600 * 10**9
-"""365.25 days."""
-
-DAY_NS: Final = 86_400 * 10**9
+from research.simulation.units import BPS, DAY_NS, YEAR_NS
 
 RATIO_ROUNDING: Final = 2.0**-50
 """How far the ratio of two equities may be off by rounding alone, with room to spare.
@@ -29,16 +25,13 @@ account, and a Sharpe ratio over it would be of the order of 1e14.
 TAIL_ONE_IN: Final = 20
 """A tail is one in so many of the returns, 5 %, that are worst or best."""
 
-BPS: Final = 10_000.0
-"""Basis points in one."""
-
-_RESTING: Final = np.zeros(slots.LOSSES_IN_A_ROW + 1, np.bool_)
-_RESTING[[slots.STOP, slots.TRAILING_STOP, slots.TARGET]] = True
-"""By the reason of an event: whether it had rested at the venue and could not be late."""
-
-_TRIED: Final = np.zeros(slots.CANCELLED + 1, np.bool_)
-_TRIED[[slots.FILL, slots.PARTIAL, slots.FAILED, slots.REJECTED]] = True
-"""By the kind of an event: whether it says what became of an attempt to fill."""
+_TRIED: Final = np.zeros((slots.CANCELLED + 1, slots.LOSSES_IN_A_ROW + 1), np.bool_)
+_TRIED[[slots.FILL, slots.PARTIAL, slots.FAILED]] = True
+_TRIED[
+    slots.REJECTED,
+    [slots.NO_CASH, slots.LIMIT_REACHED, slots.PARTIAL_FILL, slots.VOLUME_SHARE],
+] = True
+"""By the kind and the reason of an event: whether it says what became of an attempt to fill."""
 
 # Every field is given: a context takes what is not from one that a caller may have changed.
 _POWERS: Final = decimal.Context(
@@ -69,14 +62,14 @@ def measure(
     elapsed_ns = int(at_ns[-1]) - int(at_ns[0])
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         metrics = _growth_figures(played, elapsed_ns)
-        if figures[series.IS_POSITIVE] and len(returns) > 1:
+        if figures[equity_figures.IS_POSITIVE] and len(returns) > 1:
             metrics |= _return_figures(returns, figures, elapsed_ns)
             metrics |= _tail_figures(returns)
         metrics |= _drawdown_figures(at_ns, figures, metrics.get("cagr"))
         metrics |= _trade_figures(played)
-        metrics["exposure"] = figures[series.HELD_COUNT] / len(played.equity)
+        metrics["exposure"] = figures[equity_figures.HELD_COUNT] / len(played.equity)
         metrics["fees"] = sum_in_order(played.trade_amounts[:, slots.TRADE_FEES])
-        metrics |= _order_figures(played, figures[series.MEAN_EQUITY], elapsed_ns)
+        metrics |= _order_figures(played, figures[equity_figures.MEAN_EQUITY], elapsed_ns)
     return {name: value for name, value in metrics.items() if math.isfinite(value)}
 
 
@@ -85,12 +78,12 @@ def _figures(
 ) -> tuple[NDArray[np.float64], list[float]]:
     count = len(played.equity)
     if is_compiled:
-        returns, out = np.empty(count - 1), np.zeros(series.FIGURES)
+        returns, out = np.empty(count - 1), np.zeros(equity_figures.FIGURES)
         compiled.functions().figures(played.equity, played.held, returns, drawdown, out)
         return returns, out.tolist()
     listed, fallen = [0.0] * (count - 1), [0.0] * count
-    by_slot = [0.0] * series.FIGURES
-    series.figures(played.equity.tolist(), played.held.tolist(), listed, fallen, by_slot)
+    by_slot = [0.0] * equity_figures.FIGURES
+    equity_figures.figures(played.equity.tolist(), played.held.tolist(), listed, fallen, by_slot)
     drawdown[:] = fallen
     return np.array(listed), by_slot
 
@@ -121,25 +114,25 @@ def _return_figures(
     Source: Sharpe, "The Sharpe Ratio", J. Portfolio Management 21(1), 1994; Sortino and Price,
             "Performance Measurement in a Downside Risk Framework", J. Investing 3(3), 1994.
     """
-    count, mean = len(returns), figures[series.MEAN]
+    count, mean = len(returns), figures[equity_figures.MEAN]
     # In whole nanoseconds, then one division: elapsed years are not rounded on the way.
     bars_per_year = count * YEAR_NS / elapsed_ns
     year = math.sqrt(bars_per_year)
     found = {"volatility": 0.0}
-    is_varied = figures[series.MOST] - figures[series.LEAST] > RATIO_ROUNDING
-    is_ever_down = figures[series.LEAST] < -RATIO_ROUNDING
+    is_varied = figures[equity_figures.MOST] - figures[equity_figures.LEAST] > RATIO_ROUNDING
+    is_ever_down = figures[equity_figures.LEAST] < -RATIO_ROUNDING
     if is_varied:
-        deviation = math.sqrt(figures[series.SQUARES] / (count - 1))
+        deviation = math.sqrt(figures[equity_figures.SQUARES] / (count - 1))
         found["volatility"] = deviation * year
         found["sharpe"] = mean / deviation * year
     if is_ever_down:
-        downside = math.sqrt(figures[series.DOWNSIDE] / count)
+        downside = math.sqrt(figures[equity_figures.DOWNSIDE] / count)
         found["sortino"] = mean / downside * year
-        found["omega"] = figures[series.GAINS] / figures[series.LOSSES]
+        found["omega"] = figures[equity_figures.GAINS] / figures[equity_figures.LOSSES]
     if is_varied:
-        second = figures[series.SQUARES] / count
-        found["skew"] = figures[series.CUBES] / count / (second * math.sqrt(second))
-        found["kurtosis"] = figures[series.FOURTHS] / count / (second * second)
+        second = figures[equity_figures.SQUARES] / count
+        found["skew"] = figures[equity_figures.CUBES] / count / (second * math.sqrt(second))
+        found["kurtosis"] = figures[equity_figures.FOURTHS] / count / (second * second)
     return found
 
 
@@ -165,15 +158,18 @@ def _drawdown_figures(
     at_ns: NDArray[np.int64], figures: list[float], cagr: float | None
 ) -> dict[str, float]:
     """Return how far and how long the account was below a peak; what has not come is absent."""
-    deepest = figures[series.MAX_DRAWDOWN]
-    found = {"max_drawdown": deepest, "average_drawdown": figures[series.MEAN_DRAWDOWN]}
+    deepest = figures[equity_figures.MAX_DRAWDOWN]
+    found = {"max_drawdown": deepest, "average_drawdown": figures[equity_figures.MEAN_DRAWDOWN]}
     if cagr is not None and deepest > RATIO_ROUNDING:
         found["calmar"] = cagr / deepest
-    trough, recovery = int(figures[series.TROUGH_BAR]), int(figures[series.RECOVERY_BAR])
+    trough, recovery = (
+        int(figures[equity_figures.TROUGH_BAR]),
+        int(figures[equity_figures.RECOVERY_BAR]),
+    )
     if recovery >= 0:
         found["recovery_bars"] = recovery - trough
         found["recovery_days"] = _days(at_ns, trough, recovery)
-    first, last = int(figures[series.LONGEST_FROM]), int(figures[series.LONGEST_TO])
+    first, last = int(figures[equity_figures.LONGEST_FROM]), int(figures[equity_figures.LONGEST_TO])
     found["longest_drawdown_bars"] = last - first
     found["longest_drawdown_days"] = _days(at_ns, first, last)
     return found
@@ -241,36 +237,18 @@ def _order_figures(played: Played, mean_equity: float, elapsed_ns: int) -> dict[
         found["turnover"] = traded / mean_equity * (YEAR_NS / elapsed_ns)
     found["fee_sensitivity"] = 0.0 - traded / start / BPS
     found["slippage_cost"] = sum_in_order(quantity * market * slippage) / start
-    reference = filled[:, slots.EVENT_REFERENCE]
-    late = np.where(np.isnan(reference), -1, _bars_late(codes)[is_fill])
+    late = codes[is_fill, slots.EVENT_LATE]
     is_late = late > 0
-    worse = (sign * quantity * (market - reference))[is_late]
+    worse = (sign * quantity * (market - filled[:, slots.EVENT_REFERENCE]))[is_late]
     cost = sum_in_order(worse) / start
     found["latency_cost"] = cost
     if len(worse):
         mean_bars = int(late[is_late].sum()) / np.count_nonzero(late >= 0)
         found["latency_sensitivity"] = 0.0 - cost / mean_bars
-    tried = int(np.count_nonzero(_TRIED[kinds]))
+    tried = int(np.count_nonzero(_TRIED[kinds, codes[:, slots.EVENT_REASON]]))
     if tried:
         found["fill_rate"] = len(filled) / tried
     return found
-
-
-def _bars_late(codes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return how many bars behind the next open each event is; -1 for stops, targets and orders.
-
-    The order before it, of the same asset, is the one that it belongs to: an asset has one at a
-    time, or two that were decided at one close.
-    """
-    assets = codes[:, slots.EVENT_ASSET]
-    by_asset = np.argsort(assets, kind="stable") if assets.any() else slice(None)
-    ordered = codes[by_asset]
-    rows = np.where(ordered[:, slots.EVENT_KIND] == slots.ORDER, np.arange(len(codes)), 0)
-    bar = ordered[:, slots.EVENT_BAR]
-    late = np.empty_like(bar)
-    late[by_asset] = bar - bar[np.maximum.accumulate(rows)] - 1
-    late[_RESTING[codes[:, slots.EVENT_REASON]]] = -1
-    return late
 
 
 def sum_in_order(values: NDArray[np.float64]) -> float:

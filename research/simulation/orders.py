@@ -7,7 +7,7 @@ by their slots.
 import math
 from typing import Any, Final
 
-from research.simulation.chance import FAILURE, JITTER, LATENCY, uniform
+from research.simulation.chance import FAILURE_STREAM, JITTER_STREAM, LATENCY_STREAM, uniform
 from research.simulation.slots import (
     BORROW_RATE,
     CASH_AMOUNT,
@@ -35,9 +35,7 @@ from research.simulation.slots import (
     STOP_INITIAL,
     TAKER_RATE,
 )
-
-YEAR_NS: Final = 31_557_600_000_000_000.0
-"""365.25 days."""
+from research.simulation.units import YEAR_NS
 
 SLIPPAGE_MOST: Final = 0.99
 """A price stays above zero, however large the impact."""
@@ -56,7 +54,7 @@ def latency_ns(p: Any, seed: int, asset: int, number: int) -> int:
     jitter = p[LATENCY_JITTER_NS]
     if p99 == 0.0 and jitter == 0.0:
         return 0
-    u = uniform(seed, LATENCY, asset, number, 0)
+    u = uniform(seed, LATENCY_STREAM, asset, number, 0)
     if u < 0.5:
         drawn = p50 * (u / 0.5)
     elif u < 0.9:
@@ -66,7 +64,7 @@ def latency_ns(p: Any, seed: int, asset: int, number: int) -> int:
     else:
         drawn = p99 + (p99 - p90) * ((u - 0.99) / 0.01)
     if jitter > 0.0:
-        drawn += jitter * (2.0 * uniform(seed, JITTER, asset, number, 0) - 1.0)
+        drawn += jitter * (2.0 * uniform(seed, JITTER_STREAM, asset, number, 0) - 1.0)
     return int(max(0.0, drawn))
 
 
@@ -80,7 +78,7 @@ def fails(
     if p[FAILURE_CONGESTION] != 1.0:
         share = min(1.0, quantity / volume)
         rate *= 1.0 + (p[FAILURE_CONGESTION] - 1.0) * share
-    return bool(uniform(seed, FAILURE, asset, number, attempt) < rate)
+    return bool(uniform(seed, FAILURE_STREAM, asset, number, attempt) < rate)
 
 
 def slippage_of(p: Any, quantity: float, volume: float) -> float:
@@ -112,7 +110,7 @@ def borrow_cost(p: Any, held: float, price: float, elapsed_ns: int) -> float:
     """Return what a short position pays for a time: nothing for a long one."""
     if held >= 0.0 or p[BORROW_RATE] == 0.0:
         return 0.0
-    return float(-held * price * p[BORROW_RATE] * (elapsed_ns / YEAR_NS))
+    return float(-held * price * p[BORROW_RATE] * (elapsed_ns / float(YEAR_NS)))
 
 
 def affordable(p: Any, budget: float, price: float, attempt: int) -> float:

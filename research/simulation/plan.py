@@ -5,18 +5,14 @@ fractions, infinity for "no limit".
 """
 
 import math
-from typing import Final
 
 from research.simulation import slots
-from research.simulation.costs import BPS, CostModel
+from research.simulation.costs import CostModel
 from research.simulation.execution import SLIPPAGE_KINDS, ExecutionModel
 from research.simulation.risk import ROUNDING, RiskModel
 from research.simulation.run_config import RunConfig
 from research.simulation.sizing import SIZING_KINDS, Sizing
-
-_MS_NS: Final = 1e6
-_MINUTE_NS: Final = 60e9
-_HOUR_NS: Final = 3600e9
+from research.simulation.units import BPS, HOUR_NS, MINUTE_NS, MS_NS
 
 
 def numbers(
@@ -63,10 +59,10 @@ def needs_volume(execution: ExecutionModel) -> bool:
 def _put_execution(p: list[float], execution: ExecutionModel) -> None:
     latency, slippage = execution.latency, execution.slippage
     failures, partial = execution.failures, execution.partial_fills
-    p[slots.LATENCY_P50_NS] = latency.p50 * _MS_NS
-    p[slots.LATENCY_P90_NS] = latency.p90 * _MS_NS
-    p[slots.LATENCY_P99_NS] = latency.p99 * _MS_NS
-    p[slots.LATENCY_JITTER_NS] = latency.jitter * _MS_NS
+    p[slots.LATENCY_P50_NS] = latency.p50 * MS_NS
+    p[slots.LATENCY_P90_NS] = latency.p90 * MS_NS
+    p[slots.LATENCY_P99_NS] = latency.p99 * MS_NS
+    p[slots.LATENCY_JITTER_NS] = latency.jitter * MS_NS
     p[slots.SLIPPAGE_KIND] = float(SLIPPAGE_KINDS.index(slippage.kind))
     p[slots.SLIPPAGE_BASE] = slippage.base
     p[slots.SLIPPAGE_IMPACT] = slippage.volume_impact
@@ -101,15 +97,15 @@ def _put_risk(p: list[float], risk: RiskModel) -> None:
     p[slots.STOP_INITIAL] = stop.initial or 0.0
     p[slots.STOP_TRAILING] = stop.trailing or 0.0
     p[slots.STOP_ACTIVATION] = stop.activation or 0.0
-    p[slots.LIMIT_BARS] = _or_none(limit.bars)
-    p[slots.LIMIT_NS] = _or_none(limit.hours, _HOUR_NS)
+    p[slots.HOLD_BARS_MAX] = _or_none(limit.bars)
+    p[slots.HOLD_NS_MAX] = _or_none(limit.hours, HOUR_NS)
     p[slots.MAX_DRAWDOWN] = _or_none(risk.max_drawdown)
     p[slots.MAX_DAILY_LOSS] = _or_none(risk.max_daily_loss)
     p[slots.MAX_LOSSES] = _or_none(risk.max_consecutive_losses)
     p[slots.MAX_POSITION] = _or_none(risk.max_position)
     p[slots.MAX_EXPOSURE] = _or_none(risk.max_exposure)
     p[slots.THROTTLE_TRADES] = _or_none(throttle.max_trades)
-    p[slots.THROTTLE_NS] = _or_none(throttle.window_minutes, _MINUTE_NS)
+    p[slots.THROTTLE_NS] = _or_none(throttle.window_minutes, MINUTE_NS)
     pause, pause_after_loss = again.cooldown_bars, again.cooldown_after_loss_bars
     p[slots.COOLDOWN_BARS] = float(pause)
     p[slots.COOLDOWN_LOSS_BARS] = float(pause if pause_after_loss is None else pause_after_loss)

@@ -1,16 +1,13 @@
-"""What a fill does to the account: a position opened, a part of it closed, a trade written down.
+"""What a fill does to the account: a position opened, a part of it closed.
 
-Owns every rule that moves cash. In the subset that a compiler takes. The arrays, by their slots:
-
-    p        the models' numbers
-    account  the account's floats, `count` its integers
-    pos      each asset's floats, `num` its integers: those of asset a begin at a * SLOTS
-    rows     where events and trades are written: codes and amounts of both
+Owns every rule that moves cash. In the subset that a compiler takes.
 """
 
 from typing import Any
 
-from research.simulation.orders import fee_of
+from research.simulation.desk import Desk
+from research.simulation.notes import note, refuse, write_trade
+from research.simulation.orders import borrow_cost
 from research.simulation.slots import (
     ACCOUNT_CASH,
     ASSET_SLOTS,
@@ -20,86 +17,36 @@ from research.simulation.slots import (
     ENTRY_BAR,
     ENTRY_COUNT,
     ENTRY_NS,
+    ENTRY_OWN_BAR,
     ENTRY_PRICE,
-    EVENT_AMOUNTS,
-    EVENT_ASSET,
-    EVENT_CODES,
-    EVENT_COUNT,
-    EVENT_ROOM,
-    EVENT_TRADE,
     EXIT_VALUE,
     EXITED,
     FEES,
-    HAS_EVENTS,
+    GAIN_BAR,
     HELD,
-    IS_FAIL_FAST,
-    LAST_EXIT_BAR,
+    LAST_BAR,
+    LAST_CLOSE,
+    LAST_EXIT_OWN_BAR,
     LAST_WAS_LOSS,
     LOSS_COUNT,
     NEXT_LEG,
     NO_CASH,
-    NONE,
     NUMBER_SLOTS,
-    ORDER_REFUSED,
-    PENDING_ROW,
+    OWN_BAR,
     RECEIVED,
     REJECTED,
     SELL,
     SPENT,
-    STATUS,
     TRADE,
-    TRADE_AMOUNTS,
-    TRADE_CODES,
     TRADE_COUNT,
-    TRADE_ROOM,
 )
 
 
-def note(
-    rows: Any,
-    count: Any,
-    p: Any,
-    codes: tuple[int, int, int, int, int, int],
-    amounts: tuple[float, float, float, float, float, float, float],
-) -> None:
-    """Write an event down, while there is room; count it in any case."""
-    if p[HAS_EVENTS] == 0.0:
-        return
-    row = count[EVENT_COUNT]
-    count[EVENT_COUNT] = row + 1
-    if row < count[EVENT_ROOM]:
-        event_codes, event_amounts = rows[0], rows[1]
-        for slot in range(EVENT_CODES):
-            event_codes[row * EVENT_CODES + slot] = codes[slot]
-        for slot in range(EVENT_AMOUNTS):
-            event_amounts[row * EVENT_AMOUNTS + slot] = amounts[slot]
-
-
-def pair(count: Any, num: Any, rows: Any, asset: int, trade: int) -> None:
-    """Give the rows of an order to enter, its failed attempts included, the trade it became."""
-    codes = rows[0]
-    first = num[asset * NUMBER_SLOTS + PENDING_ROW]
-    for row in range(first, min(count[EVENT_COUNT], count[EVENT_ROOM])):
-        at = row * EVENT_CODES
-        if codes[at + EVENT_ASSET] == asset and codes[at + EVENT_TRADE] == NONE:
-            codes[at + EVENT_TRADE] = trade
-
-
 def open_position(
-    p: Any,
-    account: Any,
-    count: Any,
-    pos: Any,
-    num: Any,
-    asset: int,
-    bar: int,
-    at_ns: int,
-    side: int,
-    quantity: float,
-    price: float,
-    fee: float,
+    desk: Desk, asset: int, bar: int, side: int, quantity: float, price: float, fee: float
 ) -> None:
     """Enter: cash goes out for what is bought, and comes in for what is sold short."""
+    account, count, pos, num = desk.account, desk.count, desk.pos, desk.num
     at, n = asset * ASSET_SLOTS, asset * NUMBER_SLOTS
     notional = quantity * price
     if side == BUY:
@@ -118,34 +65,37 @@ def open_position(
     pos[at + EXITED] = 0.0
     num[n + TRADE] = count[TRADE_COUNT]
     num[n + ENTRY_BAR] = bar
-    num[n + ENTRY_NS] = at_ns
+    num[n + ENTRY_OWN_BAR] = num[n + OWN_BAR]
+    num[n + ENTRY_NS] = desk.bars.at_ns[bar]
     num[n + NEXT_LEG] = 0
     count[TRADE_COUNT] += 1
     count[ENTRY_COUNT] += 1
 
 
-def can_close(p: Any, account: Any, side: int, quantity: float, price: float, fee: float) -> bool:
-    """Tell whether the cash pays for an exit; a short is covered whatever that leaves."""
-    if side == BUY:
-        return True
-    return bool(account[ACCOUNT_CASH] + (quantity * price - fee) >= 0.0)
+def charge(desk: Desk, asset: int, bar: int) -> None:
+    """Take from the cash what a short has borrowed since its asset's bar before."""
+    at, n = asset * ASSET_SLOTS, asset * NUMBER_SLOTS
+    elapsed_ns = desk.bars.at_ns[bar] - desk.bars.at_ns[desk.num[n + LAST_BAR]]
+    cost = borrow_cost(desk.p, desk.pos[at + HELD], desk.pos[at + LAST_CLOSE], elapsed_ns)
+    desk.account[ACCOUNT_CASH] -= cost
+    desk.pos[at + SPENT] += cost
+    desk.pos[at + FEES] += cost
+
+
+def can_close(cash: float, side: int, proceeds: float) -> bool:
+    """Tell whether an exit is paid for, by what it brings after its fee or by the cash.
+
+    A sale that brings anything lessens a debt, so it is never refused for one; a short is covered
+    whatever that leaves.
+    """
+    return side == BUY or proceeds >= 0.0 or cash + proceeds >= 0.0
 
 
 def close_part(
-    p: Any,
-    account: Any,
-    count: Any,
-    pos: Any,
-    num: Any,
-    rows: Any,
-    asset: int,
-    bar: int,
-    reason: int,
-    quantity: float,
-    price: float,
-    fee: float,
+    desk: Desk, asset: int, bar: int, reason: int, quantity: float, price: float, fee: float
 ) -> None:
     """Exit with a part of what is held, or with all; with the last part the trade is written."""
+    account, pos, num = desk.account, desk.pos, desk.num
     at, n = asset * ASSET_SLOTS, asset * NUMBER_SLOTS
     held = pos[at + HELD]
     notional = quantity * price
@@ -165,88 +115,50 @@ def close_part(
     if pos[at + EXITED] > 0.0:
         average = (pos[at + EXIT_VALUE] + notional) / (pos[at + EXITED] + quantity)
     pnl = pos[at + RECEIVED] - pos[at + SPENT]
-    side = BUY if held > 0.0 else SELL
-    write_trade(count, pos, num, rows, asset, bar, side, reason, average, pnl)
+    write_trade(desk, asset, bar, BUY if held > 0.0 else SELL, reason, average, pnl)
     pos[at + HELD] = 0.0
-    num[n + LAST_EXIT_BAR] = bar
-    is_loss = pnl < 0.0
-    num[n + LAST_WAS_LOSS] = 1 if is_loss else 0
-    count[LOSS_COUNT] = count[LOSS_COUNT] + 1 if is_loss else 0
+    num[n + LAST_EXIT_OWN_BAR] = num[n + OWN_BAR]
+    num[n + LAST_WAS_LOSS] = 1 if pnl < 0.0 else 0
+    settle(desk.count, bar, pnl < 0.0)
 
 
-def write_trade(
-    count: Any,
-    pos: Any,
-    num: Any,
-    rows: Any,
-    asset: int,
-    bar: int,
-    side: int,
-    reason: int,
-    exit_price: float,
-    pnl: float,
-) -> None:
-    """Write a trade into the row of its number, while there is room."""
-    at, trade = asset * ASSET_SLOTS, num[asset * NUMBER_SLOTS + TRADE]
-    if trade >= count[TRADE_ROOM]:
-        return
-    codes, amounts = rows[2], rows[3]
-    first = trade * TRADE_CODES
-    codes[first] = num[asset * NUMBER_SLOTS + ENTRY_BAR]
-    codes[first + 1] = bar
-    codes[first + 2] = asset
-    codes[first + 3] = side
-    codes[first + 4] = reason
-    first = trade * TRADE_AMOUNTS
-    amounts[first] = pos[at + ENTERED]
-    amounts[first + 1] = pos[at + ENTRY_PRICE]
-    amounts[first + 2] = exit_price
-    amounts[first + 3] = pos[at + FEES]
-    amounts[first + 4] = pnl
+def settle(count: Any, bar: int, is_loss: bool) -> None:
+    """Count the losses in a row bar by bar: of the trades that end at one, none comes first.
+
+    One that is no loss ends the row, and the losses of its bar begin no other.
+    """
+    if not is_loss:
+        count[LOSS_COUNT] = 0
+        count[GAIN_BAR] = bar
+    elif count[GAIN_BAR] != bar:
+        count[LOSS_COUNT] += 1
 
 
 def close_at(
-    p: Any,
-    account: Any,
-    count: Any,
-    pos: Any,
-    num: Any,
-    rows: Any,
+    desk: Desk,
     asset: int,
     bar: int,
     reason: int,
     kind: int,
+    late: int,
     quantity: float,
     price: float,
+    fee: float,
     slippage: float,
-    attempt: int,
-    is_maker: bool,
     latency_ms: float,
     reference: float,
 ) -> bool:
-    """Fill an exit and write the event; False if the cash cannot pay for it."""
-    held = pos[asset * ASSET_SLOTS + HELD]
-    side = SELL if held > 0.0 else BUY
-    trade = num[asset * NUMBER_SLOTS + TRADE]
-    fee = fee_of(p, quantity * price, attempt, is_maker)
-    is_paid = can_close(p, account, side, quantity, price, fee)
+    """Fill an exit and write the event; False if neither proceeds nor cash pay for it."""
+    side = SELL if desk.pos[asset * ASSET_SLOTS + HELD] > 0.0 else BUY
+    trade = desk.num[asset * NUMBER_SLOTS + TRADE]
+    is_paid = can_close(desk.account[ACCOUNT_CASH], side, quantity * price - fee)
     if is_paid:
-        close_part(p, account, count, pos, num, rows, asset, bar, reason, quantity, price, fee)
-    elif p[IS_FAIL_FAST] > 0.0:
-        count[STATUS] = ORDER_REFUSED
+        close_part(desk, asset, bar, reason, quantity, price, fee)
+    else:
+        refuse(desk, bar, NO_CASH)
+        kind, reason, fee = REJECTED, NO_CASH, 0.0
     note(
-        rows,
-        count,
-        p,
-        (bar, asset, trade, kind if is_paid else REJECTED, side, reason if is_paid else NO_CASH),
-        (
-            quantity,
-            price,
-            fee if is_paid else 0.0,
-            slippage,
-            latency_ms,
-            reference,
-            account[ACCOUNT_CASH],
-        ),
-    )
+        desk, asset, bar, trade, kind, side, reason, late,
+        quantity, price, fee, slippage, latency_ms, reference,
+    )  # fmt: skip
     return is_paid

@@ -2,13 +2,15 @@
 
 Owns when one is met, and at what price. In the subset that a compiler takes. They stand at the
 venue already, so they have no latency and do not fail; a stop takes liquidity and slips, a target
-gives it and does not. Where a bar meets both, nobody can know which came first: the stop wins.
+gives it and does not. A target that the open lies beyond was met by the open. Of what is met within
+the bar nobody can know which came first: the stop wins.
 """
 
 import math
 from typing import Any
 
-from research.simulation.orders import slippage_of
+from research.simulation.desk import Desk
+from research.simulation.orders import fee_of, slippage_of
 from research.simulation.positions import close_at
 from research.simulation.slots import (
     ASSET_SLOTS,
@@ -18,6 +20,7 @@ from research.simulation.slots import (
     FILL,
     HELD,
     NEXT_LEG,
+    NONE,
     NUMBER_SLOTS,
     PARTIAL,
     STOP,
@@ -29,39 +32,44 @@ from research.simulation.slots import (
 )
 
 
-def protect(
-    p: Any,
-    legs: Any,
-    account: Any,
-    count: Any,
-    pos: Any,
-    num: Any,
-    rows: Any,
-    asset: int,
-    bar: int,
-    market: tuple[float, float, float, float],
-) -> None:
-    """Hold a position against one bar: its open, high, low and volume."""
-    opened, high, low, volume = market
-    at = asset * ASSET_SLOTS
+def protect(desk: Desk, asset: int, bar: int) -> None:
+    """Hold a position against one bar."""
+    bars, pos, at = desk.bars, desk.pos, asset * ASSET_SLOTS
+    place = asset * len(bars.at_ns) + bar
+    opened, high, low = bars.open[place], bars.high[place], bars.low[place]
     held = pos[at + HELD]
-    if p[STOP_INITIAL] < 0.0 or p[STOP_TRAILING] < 0.0:
-        level, reason = stop_level(p, pos[at + ENTRY_PRICE], pos[at + BEST], held > 0.0)
-        is_met = low <= level if held > 0.0 else high >= level
-        if is_met:
-            # A gap through the stop fills where the market is.
-            price = min(opened, level) if held > 0.0 else max(opened, level)
-            slippage = slippage_of(p, abs(held), volume)
-            slipped = price * (1.0 - slippage) if held > 0.0 else price * (1.0 + slippage)
-            if close_at(
-                p, account, count, pos, num, rows, asset, bar, reason, FILL,
-                abs(held), slipped, slippage, 0, False, 0.0, price,
-            ):  # fmt: skip
-                return
-    if len(legs) > 0:
-        take_profit(p, legs, account, count, pos, num, rows, asset, bar, opened, high, low)
+    # What the open lies beyond it has met, before anything within the bar.
+    is_paid = take_profit(desk, asset, bar, opened, opened, opened)
+    if pos[at + HELD] == 0.0:
+        return
+    is_stopped = stop_out(desk, asset, bar, opened, high, low)
+    if pos[at + HELD] == 0.0:
+        return
+    if is_paid and not is_stopped:
+        take_profit(desk, asset, bar, opened, high, low)
     # Behind the stop: within one bar the high may have come after the low.
     pos[at + BEST] = max(pos[at + BEST], high) if held > 0.0 else min(pos[at + BEST], low)
+
+
+def stop_out(desk: Desk, asset: int, bar: int, opened: float, high: float, low: float) -> bool:
+    """Sell all where a stop is met; tell whether one is, be it paid for or not."""
+    p, pos, at = desk.p, desk.pos, asset * ASSET_SLOTS
+    if not (p[STOP_INITIAL] < 0.0 or p[STOP_TRAILING] < 0.0):
+        return False
+    held, place = pos[at + HELD], asset * len(desk.bars.at_ns) + bar
+    level, reason = stop_level(p, pos[at + ENTRY_PRICE], pos[at + BEST], held > 0.0)
+    if not (low <= level if held > 0.0 else high >= level):
+        return False
+    # A gap through the stop fills where the market is.
+    market = min(opened, level) if held > 0.0 else max(opened, level)
+    slippage = slippage_of(p, abs(held), desk.bars.volume[place])
+    price = market * (1.0 - slippage) if held > 0.0 else market * (1.0 + slippage)
+    fee = fee_of(p, abs(held) * price, 0, False)
+    close_at(
+        desk, asset, bar, reason, FILL, NONE,
+        abs(held), price, fee, slippage, 0.0, market,
+    )  # fmt: skip
+    return True
 
 
 def touches(
@@ -113,25 +121,13 @@ def stop_level(p: Any, entry: float, best: float, is_long: bool) -> tuple[float,
     return level, reason
 
 
-def take_profit(
-    p: Any,
-    legs: Any,
-    account: Any,
-    count: Any,
-    pos: Any,
-    num: Any,
-    rows: Any,
-    asset: int,
-    bar: int,
-    opened: float,
-    high: float,
-    low: float,
-) -> None:
-    """Sell the legs of the ladder that the bar reaches, the nearest first.
+def take_profit(desk: Desk, asset: int, bar: int, opened: float, high: float, low: float) -> bool:
+    """Sell the legs of the ladder that prices reach, the nearest first; False if one is not paid.
 
     ``legs`` are pairs: the multiple of the entry price, and the fraction of the entered quantity
     that has been sold when the leg is done. For a short the distance below the entry counts.
     """
+    legs, pos, num = desk.legs, desk.pos, desk.num
     at, n = asset * ASSET_SLOTS, asset * NUMBER_SLOTS
     entry, entered = pos[at + ENTRY_PRICE], pos[at + ENTERED]
     while pos[at + HELD] != 0.0 and num[n + NEXT_LEG] * 2 < len(legs):
@@ -139,7 +135,7 @@ def take_profit(
         is_long = pos[at + HELD] > 0.0
         target = entry * legs[leg] if is_long else entry * (2.0 - legs[leg])
         if not (high >= target if is_long else low <= target):
-            return
+            break
         price = max(opened, target) if is_long else min(opened, target)
         left = entered * (1.0 - legs[leg + 1])
         held = abs(pos[at + HELD])
@@ -147,9 +143,10 @@ def take_profit(
         quantity = held if legs[leg + 1] >= 1.0 else min(held, held - left)
         if quantity > 0.0:
             kind = FILL if quantity == held else PARTIAL
+            fee = fee_of(desk.p, quantity * price, 0, True)
             if not close_at(
-                p, account, count, pos, num, rows, asset, bar, TARGET, kind,
-                quantity, price, 0.0, 0, True, 0.0, price,
-            ):  # fmt: skip
-                return
+                desk, asset, bar, TARGET, kind, NONE, quantity, price, fee, 0.0, 0.0, price
+            ):
+                return False
         num[n + NEXT_LEG] += 1
+    return True

@@ -6,7 +6,7 @@ does.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,7 +63,8 @@ class SimulationResult:
               where no trade came of it. Quantity and price are NaN where they were not known; the
               reference price is the open at which it would have filled without latency and failures
     equity    the account's worth at each close, after that bar's fills
-    exposure  the worth of all positions at each close as a fraction of the equity
+    exposure  the worth of all positions at each close as a fraction of the equity; NaN where that
+              is not above 0
     drawdown  the fall from the highest equity so far, as a fraction of it
     metrics   by name, as docs/metrics.md defines them; one that is undefined is absent
 
@@ -87,12 +88,8 @@ def check_played(played: Played) -> None:
 
     Raises: OrderRefused, NonFiniteEquity.
     """
-    if played.is_refused:
-        bar, reason = -1, "it was not written down"
-        if len(played.event_codes):
-            code = _first_refused(played.event_codes)
-            bar, reason = int(code[slots.EVENT_BAR]), str(REASONS[code[slots.EVENT_REASON]])
-        raise OrderRefused(bar, reason)
+    if played.refused_reason != slots.NONE:
+        raise OrderRefused(played.refused_bar, str(REASONS[played.refused_reason]))
     finite = np.isfinite(played.equity)
     if not finite.all():
         raise NonFiniteEquity(int(finite.argmin()))
@@ -146,18 +143,6 @@ def trades_table(played: Played, assets: Sequence[str] = ()) -> dict[str, NDArra
         pnl=amounts[:, slots.TRADE_PNL],
         exit_reason=reason,
     )
-
-
-def _first_refused(codes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the event that stopped trading; others of its bar may stand behind it.
-
-    No order is rejected before it, and attempts that failed before it were tried again.
-    """
-    kinds = codes[:, slots.EVENT_KIND]
-    rejected = np.flatnonzero(kinds == slots.REJECTED)[:1]
-    failed = np.flatnonzero(kinds == slots.FAILED)[-1:]
-    row = int(rejected[0]) if len(rejected) else int(failed[0])
-    return cast(NDArray[np.int64], codes[row])
 
 
 def _asset_column(assets: Sequence[str], codes: NDArray[np.int64]) -> dict[str, NDArray[Any]]:

@@ -70,7 +70,8 @@ class TakeProfitLeg:
 class TimeLimit:
     """Hold how long a position may be held; the order to exit is given at the close that ends it.
 
-    Units:  bars, the one of the entry counted; hours between the bars' times. None for no limit.
+    Units:  bars of the asset, the one of the entry counted; hours between the bars' times. None for
+            no limit.
     Raises: InvalidField.
     """
 
@@ -110,7 +111,8 @@ class ReEntry:
 
     Entries decided at one close are not counted against each other, as those of a throttle.
 
-    Units:  bars between an exit and the next decision to enter; a count over the whole simulation.
+    Units:  bars of the asset between an exit and the next decision to enter; a count over the whole
+            simulation.
     Raises: InvalidField.
     """
 

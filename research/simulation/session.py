@@ -14,8 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from research.simulation import compiled, kernel, slots
+from research.simulation.desk import Columns, Desk, Rows, Series
 
-_ROOM: Final = 64
+_ROOM: Final = 4096
+_BARS_A_ROW: Final = 16
+"""Rows at first: some thousands, and one for so many bars. Most simulations write fewer."""
 
 ARRAYS: Final = ("at_ns", "open", "high", "low", "close", "volume")
 
@@ -24,7 +27,7 @@ ARRAYS: Final = ("at_ns", "open", "high", "low", "close", "volume")
 class Played:
     """What the kernel left: events and trades as codes and amounts, and the account at closes.
 
-    Shapes: event_codes (E, 6), event_amounts (E, 7), trade_codes (N, 5), trade_amounts (N, 5);
+    Shapes: event_codes (E, 7), event_amounts (E, 6), trade_codes (N, 5), trade_amounts (N, 5);
             equity, exposure, held (T,).
     """
 
@@ -35,7 +38,8 @@ class Played:
     equity: NDArray[np.float64]
     exposure: NDArray[np.float64]
     held: NDArray[np.int32]
-    is_refused: bool
+    refused_bar: int = slots.NONE
+    refused_reason: int = slots.NONE
     """The models said to stop at the first order that nothing came of, and there was one."""
 
 
@@ -50,7 +54,7 @@ class Session:
         self.keys = np.array([asset_key(name) for name in assets], np.int64)
         self.bar_count = len(columns[0])
         self._run = compiled.functions().run if is_compiled else kernel.run
-        self._bars = tuple(self._ready(column) for column in columns)
+        self._bars = Columns(*(self._ready(column) for column in columns))
 
     def play(
         self, signals: NDArray[np.int64], numbers: Sequence[float], legs: Sequence[float], seed: int
@@ -59,75 +63,66 @@ class Session:
 
         Shapes: signals (A * T,) of bits.
         """
-        signal_count = int(np.count_nonzero(signals))
-        events, trades = 4 * signal_count + _ROOM, signal_count + _ROOM
+        events = trades = _ROOM + self.bar_count // _BARS_A_ROW
         while True:
-            played, event_count, trade_count = self._play(
-                signals, numbers, legs, seed, events, trades
-            )
+            desk = self._desk(numbers, legs, seed, events, trades)
+            self._run(desk, self._ready(signals))
+            played = _played(desk)
+            event_count, trade_count = desk.count[slots.EVENT_COUNT], desk.count[slots.TRADE_COUNT]
             if event_count <= events and trade_count <= trades:
                 return played
-            # More than was guessed (stops, legs, retries): once more, with as much room as it took.
-            events, trades = max(events, event_count), max(trades, trade_count)
+            # Once more, with as much room as it took: the kernel has counted what it did not write.
+            events, trades = max(events, int(event_count)), max(trades, int(trade_count))
 
-    def _play(
+    def _desk(
         self,
-        signals: NDArray[np.int64],
         numbers: Sequence[float],
         legs: Sequence[float],
         seed: int,
         events: int,
         trades: int,
-    ) -> tuple[Played, int, int]:
+    ) -> Desk:
         asset_count = len(self.keys)
-        count = np.zeros(slots.COUNT_SLOTS, np.int64)
+        count = self._integers(slots.COUNT_SLOTS)
         count[slots.EVENT_ROOM], count[slots.TRADE_ROOM] = events, trades
         window = numbers[slots.THROTTLE_TRADES]
-        made = [
-            np.zeros(slots.ACCOUNT_SLOTS),
-            count,
-            np.zeros(asset_count * slots.ASSET_SLOTS),
-            np.zeros(asset_count * slots.NUMBER_SLOTS, np.int64),
-            np.zeros(int(window) if window < np.inf else 1, np.int64),
-        ]
-        rows = (
-            np.zeros(events * slots.EVENT_CODES, np.int64),
-            np.zeros(events * slots.EVENT_AMOUNTS),
-            np.zeros(trades * slots.TRADE_CODES, np.int64),
-            np.zeros(trades * slots.TRADE_AMOUNTS),
+        ready, floats, integers = self._ready, self._floats, self._integers
+        return Desk(
+            bars=self._bars,
+            p=ready(np.array(numbers, np.float64)),
+            legs=ready(np.array(legs, np.float64)),
+            keys=ready(self.keys),
+            seed=seed,
+            account=floats(slots.ACCOUNT_SLOTS),
+            count=count,
+            pos=floats(asset_count * slots.ASSET_SLOTS),
+            num=integers(asset_count * slots.NUMBER_SLOTS),
+            recent=integers(int(window) if window < np.inf else 1),
+            rows=Rows(
+                event_codes=integers(events * slots.EVENT_CODES),
+                event_amounts=floats(events * slots.EVENT_AMOUNTS),
+                trade_codes=integers(trades * slots.TRADE_CODES),
+                trade_amounts=floats(trades * slots.TRADE_AMOUNTS),
+            ),
+            series=Series(
+                equity=self._series(np.float64),
+                exposure=self._series(np.float64),
+                held=self._series(np.int32),
+            ),
         )
-        series = (
-            np.empty(self.bar_count),
-            np.empty(self.bar_count),
-            np.empty(self.bar_count, np.int32),
-        )
-        account, count_, pos, num, recent = (self._ready(each) for each in made)
-        ready_rows = tuple(self._ready(each) for each in rows)
-        ready_series = tuple(self._ready(each) for each in series)
-        self._run(
-            self._bars,
-            self._ready(signals),
-            self._ready(self.keys),
-            seed,
-            self._ready(np.array(numbers, np.float64)),
-            self._ready(np.array(legs, np.float64)),
-            account,
-            count_,
-            pos,
-            num,
-            recent,
-            ready_rows,
-            ready_series,
-        )
-        event_count, trade_count = count_[slots.EVENT_COUNT], count_[slots.TRADE_COUNT]
-        is_refused = bool(count_[slots.STATUS] == slots.ORDER_REFUSED)
-        played = _played(
-            ready_rows, ready_series, min(event_count, events), trade_count, is_refused
-        )
-        return played, int(event_count), int(trade_count)
 
     def _ready(self, array: NDArray[Any]) -> Any:
         return array if self.is_compiled else array.tolist()
+
+    def _series(self, dtype: Any) -> Any:
+        """Return room for one number at each bar, none of which is read before it is written."""
+        return np.empty(self.bar_count, dtype) if self.is_compiled else [0] * self.bar_count
+
+    def _floats(self, count: int) -> Any:
+        return np.zeros(count) if self.is_compiled else [0.0] * count
+
+    def _integers(self, count: int) -> Any:
+        return np.zeros(count, np.int64) if self.is_compiled else [0] * count
 
 
 def asset_key(name: str) -> int:
@@ -135,18 +130,22 @@ def asset_key(name: str) -> int:
     return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=4).digest(), "little")
 
 
-def _played(rows: Any, series: Any, event_count: int, trade_count: int, is_refused: bool) -> Played:
-    def table(part: Any, dtype: Any, width: int, count: int) -> NDArray[Any]:
-        return np.asarray(part, dtype)[: count * width].reshape(-1, width)
+def _played(desk: Desk) -> Played:
+    def table(part: Any, dtype: Any, width: int, room: int, count: int) -> NDArray[Any]:
+        rows = np.asarray(part, dtype)[: min(room, count) * width]
+        return rows.reshape(-1, width)
 
-    equity, exposure = (np.asarray(part, np.float64) for part in series[:2])
+    count, rows, series = desk.count, desk.rows, desk.series
+    events = (count[slots.EVENT_ROOM], count[slots.EVENT_COUNT])
+    trades = (count[slots.TRADE_ROOM], count[slots.TRADE_COUNT])
     return Played(
-        event_codes=table(rows[0], np.int64, slots.EVENT_CODES, event_count),
-        event_amounts=table(rows[1], np.float64, slots.EVENT_AMOUNTS, event_count),
-        trade_codes=table(rows[2], np.int64, slots.TRADE_CODES, trade_count),
-        trade_amounts=table(rows[3], np.float64, slots.TRADE_AMOUNTS, trade_count),
-        equity=equity,
-        exposure=exposure,
-        held=np.asarray(series[2], np.int32),
-        is_refused=is_refused,
+        event_codes=table(rows.event_codes, np.int64, slots.EVENT_CODES, *events),
+        event_amounts=table(rows.event_amounts, np.float64, slots.EVENT_AMOUNTS, *events),
+        trade_codes=table(rows.trade_codes, np.int64, slots.TRADE_CODES, *trades),
+        trade_amounts=table(rows.trade_amounts, np.float64, slots.TRADE_AMOUNTS, *trades),
+        equity=np.asarray(series.equity, np.float64),
+        exposure=np.asarray(series.exposure, np.float64),
+        held=np.asarray(series.held, np.int32),
+        refused_bar=int(count[slots.REFUSED_BAR]),
+        refused_reason=int(count[slots.REFUSED_REASON]),
     )

@@ -39,8 +39,8 @@ from typing import Final
     STOP_INITIAL,
     STOP_TRAILING,
     STOP_ACTIVATION,
-    LIMIT_BARS,
-    LIMIT_NS,
+    HOLD_BARS_MAX,
+    HOLD_NS_MAX,
     MAX_DRAWDOWN,
     MAX_DAILY_LOSS,
     MAX_LOSSES,
@@ -100,11 +100,13 @@ ACCOUNT_SLOTS: Final = 4
     LOSS_COUNT,
     HALT_REASON,
     DAY,
-    STATUS,
+    GAIN_BAR,
+    REFUSED_BAR,
+    REFUSED_REASON,
     EVENT_ROOM,
     TRADE_ROOM,
-) = range(9)
-COUNT_SLOTS: Final = 9
+) = range(11)
+COUNT_SLOTS: Final = 11
 
 # --- Each asset: floats -------------------------------------------------------------------------
 (
@@ -124,7 +126,10 @@ COUNT_SLOTS: Final = 9
 ASSET_SLOTS: Final = 12
 
 # --- Each asset: integers -----------------------------------------------------------------------
+# OWN_BAR counts those of its bars that have closed: until its close it is the number of the present
+# one. Names that end in OWN_BAR are such numbers, other bars are counted by the common clock.
 (
+    OWN_BAR,
     PENDING,
     PENDING_SIDE,
     PENDING_REASON,
@@ -133,24 +138,26 @@ ASSET_SLOTS: Final = 12
     PENDING_LATENCY_NS,
     PENDING_ATTEMPT,
     PENDING_FAILURES,
-    PENDING_NOT_BEFORE,
+    PENDING_FIRST_OWN_BAR,
+    PENDING_NEXT_OWN_BAR,
     PENDING_NUMBER,
     PENDING_REVERSE,
     PENDING_ROW,
     ORDER_NUMBER,
     TRADE,
     ENTRY_BAR,
+    ENTRY_OWN_BAR,
     ENTRY_NS,
     NEXT_LEG,
-    LAST_EXIT_BAR,
+    LAST_EXIT_OWN_BAR,
     LAST_WAS_LOSS,
     LAST_BAR,
-) = range(20)
-NUMBER_SLOTS: Final = 20
+) = range(23)
+NUMBER_SLOTS: Final = 23
 
 # --- One event ----------------------------------------------------------------------------------
-EVENT_BAR, EVENT_ASSET, EVENT_TRADE, EVENT_KIND, EVENT_SIDE, EVENT_REASON = range(6)
-EVENT_CODES: Final = 6
+EVENT_BAR, EVENT_ASSET, EVENT_TRADE, EVENT_KIND, EVENT_SIDE, EVENT_REASON, EVENT_LATE = range(7)
+EVENT_CODES: Final = 7
 (
     EVENT_QUANTITY,
     EVENT_PRICE,
@@ -158,9 +165,8 @@ EVENT_CODES: Final = 6
     EVENT_SLIPPAGE,
     EVENT_LATENCY_MS,
     EVENT_REFERENCE,
-    EVENT_CASH,
-) = range(7)
-EVENT_AMOUNTS: Final = 7
+) = range(6)
+EVENT_AMOUNTS: Final = 6
 
 # --- One trade ----------------------------------------------------------------------------------
 TRADE_ENTRY, TRADE_EXIT, TRADE_ASSET, TRADE_SIDE, TRADE_REASON = range(5)
@@ -175,6 +181,4 @@ TRADE_CODES: Final = 5
 TRADE_AMOUNTS: Final = 5
 
 NONE: Final = -1
-"""No trade, no bar, no leg."""
-
-OK, ORDER_REFUSED = 0, 1  # what STATUS may say
+"""No trade, no bar, no reason, no lateness."""

@@ -82,11 +82,11 @@ class BarByBar:
     def signals(self, indicators: Indicators) -> TradeSignals:
         """Return the signals of every bar."""
         bits = np.zeros(len(indicators), np.int64)
-        for view in views(indicators.bars):
+        for bar, view in enumerate(views(indicators.bars)):
             decision = self.decide(view)
             if not isinstance(decision, Decision):
-                raise InvalidSignals("decide", f"returned {decision!r} at bar {view.bar}")
-            bits[view.bar] = decision.value
+                raise InvalidSignals("decide", f"returned {decision!r} at bar {bar}")
+            bits[bar] = decision.value
         return TradeSignals(
             entries=bits & slots.ENTER_LONG != 0,
             exits=bits & slots.EXIT_LONG != 0,

@@ -5,9 +5,9 @@ point's result is what `simulate` gives for it alone, to the bit; its tables are
 asked for. Points are spread over threads where the compiled kernel leaves the interpreter free.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Iterable, Iterator, Mapping, Sized
+from dataclasses import dataclass
+from functools import cached_property, partial
 from itertools import islice
 from typing import Any, Final
 
@@ -22,13 +22,16 @@ from research.simulation.engine import (
     UNLIMITED,
     Bars,
     Signals,
+    as_config,
     as_model,
     as_sizing,
     check_bars,
     check_models,
+    check_volume,
     result_of,
     signal_bits,
 )
+from research.simulation.errors import InvalidField
 from research.simulation.execution import ExecutionModel
 from research.simulation.metrics import measure
 from research.simulation.parameters import checked_number
@@ -41,7 +44,7 @@ from research.simulation.sizing import Sizing
 _BATCH: Final = 64
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SweepPoint:
     """Hold one point of a sweep: what `simulate` takes beside the bars."""
 
@@ -54,7 +57,8 @@ class SweepPoint:
     execution: ExecutionModel | Mapping[str, Any] = AT_THE_OPEN
     costs: CostModel | Mapping[str, Any] = FREE
     risk: RiskModel | Mapping[str, Any] = UNLIMITED
-    config: RunConfig = field(default_factory=RunConfig)
+    seed: int = 0
+    config: RunConfig | Mapping[str, Any] | None = None
 
 
 class SweepResult:
@@ -65,11 +69,12 @@ class SweepResult:
         self._played = played
         self._is_compiled = is_compiled
         check_played(played)
+        played.equity.setflags(write=False)
         self.metrics: Mapping[str, float] = measure(at_ns, played, is_compiled=is_compiled)
 
     @property
     def equity(self) -> NDArray[np.float64]:
-        """The account's worth at each close. Shapes: (T,)."""
+        """The account's worth at each close; read-only. Shapes: (T,)."""
         return self._played.equity
 
     @cached_property
@@ -88,45 +93,56 @@ def simulate_many(
 
     Shapes: every column of bars and every signal (T,), T >= 2.
     Units:  jobs a count, at least 1.
-    Raises: what `simulate` raises, at the point that it concerns.
+    Raises: InvalidField if jobs is no count; what `simulate` raises, at the point that it concerns.
     """
-    waiting = iter(points)
-    first = list(islice(waiting, _BATCH))
-    if not first:
-        return
-    count = len(bars.get("at_ns", ()))
-    is_compiled = compiled.is_worth_it(count * len(first))
-    check_bars(bars, needs_volume=False, is_compiled=is_compiled)
-    session = Session(["asset"], [bars[name] for name in ARRAYS], is_compiled=is_compiled)
-    is_traded = bool((bars["volume"] > 0.0).all())
+    if type(jobs) is not int or jobs < 1:
+        raise InvalidField("simulate_many", "jobs", repr(jobs), "a whole number, at least 1")
+    return _results(bars, points, jobs)
 
-    def play(point: SweepPoint) -> SweepResult:
-        return _play(bars, session, point, is_traded)
 
-    if jobs < 2 or not is_compiled:
-        yield from map(play, first)
-        yield from map(play, waiting)
-        return
-    from concurrent.futures import ThreadPoolExecutor
+def _results(bars: Bars, points: Iterable[SweepPoint], jobs: int) -> Iterator[SweepResult]:
+    session: Session | None = None
+    for batch, point_count in _batches(points):
+        is_compiled = session is not None and session.is_compiled
+        if session is None or (not is_compiled and compiled.is_available()):
+            bar_count = int(np.size(bars.get("at_ns", ())))
+            is_compiled = compiled.is_worth_it(bar_count * point_count)
+        if session is None:
+            check_bars(bars, needs_volume=False, is_compiled=is_compiled)
+        if session is None or session.is_compiled != is_compiled:
+            columns = [bars[name] for name in ARRAYS]
+            session = Session(["asset"], columns, is_compiled=is_compiled)
+        play = partial(_play, bars, session)
+        if jobs < 2 or not is_compiled:
+            yield from map(play, batch)
+            continue
+        from concurrent.futures import ThreadPoolExecutor
 
-    with ThreadPoolExecutor(jobs) as pool:
-        batch = first
-        while batch:
+        with ThreadPoolExecutor(jobs) as pool:
             yield from pool.map(play, batch)
-            batch = list(islice(waiting, _BATCH))
 
 
-def _play(bars: Bars, session: Session, point: SweepPoint, is_traded: bool) -> SweepResult:
+def _batches(points: Iterable[SweepPoint]) -> Iterator[tuple[list[SweepPoint], int]]:
+    """Give the points by batches, and how many are known of: all, or those so far."""
+    waiting, seen = iter(points), 0
+    total = len(points) if isinstance(points, Sized) else 0
+    while batch := list(islice(waiting, _BATCH)):
+        seen += len(batch)
+        yield batch, max(seen, total)
+
+
+def _play(bars: Bars, session: Session, point: SweepPoint) -> SweepResult:
     sizing = as_sizing(point.size)
     execution = as_model(ExecutionModel, point.execution)
     costs, risk = as_model(CostModel, point.costs), as_model(RiskModel, point.risk)
     cash = checked_number("SweepPoint", "cash", point.cash, above=0.0)
     check_models(sizing, execution, risk)
-    if plan.needs_volume(execution) and not is_traded:
-        check_bars(bars, needs_volume=True, is_compiled=session.is_compiled)
+    config = as_config(point.config, point.seed)
+    if plan.needs_volume(execution):
+        check_volume(bars)
     signals = signal_bits(
         session.bar_count, point.entries, point.exits, point.short_entries, point.short_exits
     )
-    numbers = plan.numbers(cash, sizing, execution, costs, risk, point.config)
-    played = session.play(signals, numbers, plan.ladder(risk), point.config.seed)
+    numbers = plan.numbers(cash, sizing, execution, costs, risk, config)
+    played = session.play(signals, numbers, plan.ladder(risk), config.seed)
     return SweepResult(bars["at_ns"], played, is_compiled=session.is_compiled)

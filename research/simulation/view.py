@@ -97,18 +97,23 @@ class Indicators:
 class View(Mapping[str, "Past"]):
     """Show bars up to and including one; each column by its name."""
 
-    __slots__ = ("_bars", "bar")
+    __slots__ = ("_bar", "_bars")
 
     def __init__(self, bars: Bars, bar: int) -> None:
         self._bars = bars
-        self.bar = bar
+        self._bar = bar
+
+    @property
+    def bar(self) -> int:
+        """The number of the bar at whose close the view stands; it cannot be moved."""
+        return self._bar
 
     def __getitem__(self, name: str) -> "Past":
         """Return a column as far as it is known.
 
         Raises: InvalidBars if there is none of that name.
         """
-        return Past(name, _column(self._bars, name), self.bar)
+        return Past(name, _column(self._bars, name), self._bar)
 
     def __iter__(self) -> Iterator[str]:
         """List the names of the columns."""

@@ -7,7 +7,7 @@ import pytest
 
 from research.simulation.calls import CallEntries, Calls
 from research.simulation.engine import simulate
-from research.simulation.errors import InvalidCalls
+from research.simulation.errors import InvalidCalls, InvalidField
 from research.simulation.view import Indicators
 
 DAY_NS = 86_400 * 10**9
@@ -121,7 +121,6 @@ def test_call_enters_at_the_first_bar_at_or_after_it(make_bars):
     for at_ns, expected in at.items():
         calls = Calls.from_table({"at_ns": np.array([at_ns]), "asset": ["A"]})
         assert entered(bars, calls) == [expected, []]
-        assert entered(bars, calls, "B") == [[], []]
 
 
 def test_order_of_calls_does_not_decide(make_bars):
@@ -144,3 +143,11 @@ def test_ladder_closes_what_a_call_opened(make_bars):
     assert trade == (1, 4, "take_profit")
     # Half at an open of 106, above 105; half at one of 112, above 110.
     assert result.trades["pnl"].tolist() == [5 * 6.0 + 5 * 12.0]
+
+
+def test_an_asset_that_no_call_names_is_refused_by_name():
+    calls = Calls.from_csv("at,asset\n1999-01-04,GSPC\n1999-01-05,DJI\n")
+    with pytest.raises(InvalidField, match="asset is 'SPX'; .* names: DJI, GSPC"):
+        CallEntries(calls=calls, asset="SPX")
+    with pytest.raises(InvalidField, match="there is no call"):
+        CallEntries(calls=Calls.from_csv("at,asset\n"), asset="SPX")

@@ -9,11 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from research.simulation import chance
-from research.simulation.chance import FAILURE, FRACTION, JITTER, LATENCY, PARTIAL, uniform
+from research.simulation.chance import (
+    FAILURE_STREAM,
+    FRACTION_STREAM,
+    JITTER_STREAM,
+    LATENCY_STREAM,
+    PARTIAL_STREAM,
+    uniform,
+)
 from research.simulation.engine import simulate
 from research.simulation.session import asset_key
 
-STREAMS = (LATENCY, JITTER, FAILURE, PARTIAL, FRACTION)
+STREAMS = (LATENCY_STREAM, JITTER_STREAM, FAILURE_STREAM, PARTIAL_STREAM, FRACTION_STREAM)
 SEED = 20_261_122
 COUNT = 20_000
 KEYS = st.tuples(
@@ -70,7 +77,7 @@ def test_mixing_is_a_bijection(words):
 
 def along(axis, count=COUNT):
     """Draws along one part of the key, all else as it is."""
-    key = [SEED, FAILURE, asset_key("asset"), 0, 0]
+    key = [SEED, FAILURE_STREAM, asset_key("asset"), 0, 0]
     draws = np.empty(count)
     for step in range(count):
         key[axis] = step
@@ -121,7 +128,7 @@ def test_streams_are_independent(first, second):
 
 def test_assets_are_independent():
     pairs = [
-        [uniform(SEED, FAILURE, asset_key(name), number, 0) for number in range(COUNT)]
+        [uniform(SEED, FAILURE_STREAM, asset_key(name), number, 0) for number in range(COUNT)]
         for name in ("alpha", "beta")
     ]
     assert chi_square(np.histogram2d(*pairs, 16, [(0.0, 1.0)] * 2)[0]) < bound(255)
@@ -138,7 +145,9 @@ def test_the_bounds_can_be_exceeded():
 
 
 def test_high_bits_of_the_seed_count():
-    draws = {uniform(seed, FAILURE, 7, 0, 0) for seed in (1, 2**32, 2**32 + 1, 2**62, 2**63 - 1)}
+    draws = {
+        uniform(seed, FAILURE_STREAM, 7, 0, 0) for seed in (1, 2**32, 2**32 + 1, 2**62, 2**63 - 1)
+    }
     assert len(draws) == 5
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from research.simulation.chance import FAILURE
+from research.simulation.chance import FAILURE_STREAM
 from research.simulation.engine import simulate
 from research.simulation.sizing import Sizing
 
@@ -76,7 +76,7 @@ def test_priority_fee_doubles_with_every_failed_attempt(
     make_bars, at, drawn, seed_where, most, failures, fee
 ):
     def holds(seed):
-        draws = [drawn(seed, FAILURE, 0, attempt) for attempt in range(failures + 1)]
+        draws = [drawn(seed, FAILURE_STREAM, 0, attempt) for attempt in range(failures + 1)]
         return all(draw < 0.5 for draw in draws[:-1]) and draws[-1] >= 0.5
 
     result = simulate(

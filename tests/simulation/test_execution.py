@@ -9,7 +9,13 @@ import math
 import numpy as np
 import pytest
 
-from research.simulation.chance import FAILURE, FRACTION, JITTER, LATENCY, PARTIAL
+from research.simulation.chance import (
+    FAILURE_STREAM,
+    FRACTION_STREAM,
+    JITTER_STREAM,
+    LATENCY_STREAM,
+    PARTIAL_STREAM,
+)
 from research.simulation.engine import simulate
 from research.simulation.sizing import Sizing
 
@@ -58,10 +64,10 @@ def first(result, kind):
 def test_latency_lies_on_lines_between_the_percentiles(
     entered, drawn, seed_where, low, high, latency
 ):
-    seed = seed_where(lambda each: low <= drawn(each, LATENCY) < high)
+    seed = seed_where(lambda each: low <= drawn(each, LATENCY_STREAM) < high)
     result = entered({"latency": {"p50": 100, "p90": 300, "p99": 700}}, seed=seed)
     # The kernel counts whole nanoseconds.
-    by_hand = latency(drawn(seed, LATENCY))
+    by_hand = latency(drawn(seed, LATENCY_STREAM))
     assert first(result, "fill")["latency_ms"] == pytest.approx(by_hand, abs=2e-6)
 
 
@@ -72,7 +78,7 @@ def test_each_percentile_makes_an_order_miss_opens(entered, drawn, seed_where, p
     for name in ("p50", "p90", "p99")[("p50", "p90", "p99").index(percentile) :]:
         values[name] = 2.5 * DAY_MS
     edge = {"p50": 0.5, "p90": 0.9, "p99": 0.99}[percentile]
-    late = seed_where(lambda each: drawn(each, LATENCY) >= edge)
+    late = seed_where(lambda each: drawn(each, LATENCY_STREAM) >= edge)
     fill = first(entered({"latency": values}, seed=late), "fill")
     # Decided at bar 0, on its way for two and a half days at least: bar 3 is the first behind.
     if percentile == "p50":
@@ -83,13 +89,13 @@ def test_each_percentile_makes_an_order_miss_opens(entered, drawn, seed_where, p
     assert fill["reference_price"] == 65.0
     if percentile != "p50":
         before = {"p90": 0.5, "p99": 0.9}[percentile]
-        prompt = seed_where(lambda each: drawn(each, LATENCY) < before)
+        prompt = seed_where(lambda each: drawn(each, LATENCY_STREAM) < before)
         assert first(entered({"latency": values}, seed=prompt), "fill")["bar"] == 1
 
 
 def test_latency_that_ends_at_an_open_fills_there(entered, drawn, seed_where):
     day = {"latency": {"p50": DAY_MS, "p90": DAY_MS, "p99": DAY_MS}}
-    seed = seed_where(lambda each: 0.5 <= drawn(each, LATENCY) < 0.99)
+    seed = seed_where(lambda each: 0.5 <= drawn(each, LATENCY_STREAM) < 0.99)
     assert first(entered(day, seed=seed), "fill")["bar"] == 1
     longer = {"latency": dict.fromkeys(("p50", "p90", "p99"), DAY_MS + 1)}
     assert first(entered(longer, seed=seed), "fill")["bar"] == 2
@@ -99,22 +105,26 @@ def test_jitter_moves_the_latency_to_either_side(entered, drawn, seed_where):
     latency = {"p50": 100.0, "p90": 100.0, "p99": 100.0, "jitter": 50.0}
     for holds in (lambda u: u < 0.25, lambda u: u > 0.75):
         seed = seed_where(
-            lambda each, holds=holds: drawn(each, LATENCY) >= 0.5 and holds(drawn(each, JITTER))
+            lambda each, holds=holds: (
+                drawn(each, LATENCY_STREAM) >= 0.5 and holds(drawn(each, JITTER_STREAM))
+            )
         )
-        by_hand = 100.0 + 50.0 * (2.0 * drawn(seed, JITTER) - 1.0)
+        by_hand = 100.0 + 50.0 * (2.0 * drawn(seed, JITTER_STREAM) - 1.0)
         found = first(entered({"latency": latency}, seed=seed), "fill")["latency_ms"]
         assert found == pytest.approx(by_hand, abs=2e-6)
         assert (found > 100.0) == holds(0.9)
 
 
 def test_jitter_never_takes_a_latency_below_zero(entered, drawn, seed_where):
-    seed = seed_where(lambda each: drawn(each, JITTER) < 0.25)
+    seed = seed_where(lambda each: drawn(each, JITTER_STREAM) < 0.25)
     assert first(entered({"latency": {"jitter": 50.0}}, seed=seed), "fill")["latency_ms"] == 0.0
 
 
 def test_exit_is_late_as_well(entered, drawn, seed_where):
     day = {"latency": dict.fromkeys(("p50", "p90", "p99"), 1.5 * DAY_MS)}
-    seed = seed_where(lambda each: all(0.5 <= drawn(each, LATENCY, n) < 0.99 for n in (0, 1)))
+    seed = seed_where(
+        lambda each: all(0.5 <= drawn(each, LATENCY_STREAM, n) < 0.99 for n in (0, 1))
+    )
     result = entered(day, seed=seed, exits=(3,))
     # Bar 0 and a day and a half: bar 2. Bar 3 likewise: bar 5.
     assert result.trades["entry_bar"].tolist() == [2]
@@ -183,7 +193,7 @@ def fails_until(drawn, rate, count, number=0):
     """Return whether just the first so many attempts of an order fail, for a seed."""
 
     def holds(seed):
-        draws = [drawn(seed, FAILURE, number, attempt) for attempt in range(count + 1)]
+        draws = [drawn(seed, FAILURE_STREAM, number, attempt) for attempt in range(count + 1)]
         return all(draw < rate for draw in draws[:count]) and draws[count] >= rate
 
     return holds
@@ -200,7 +210,7 @@ def test_base_rate_of_one_fails_always(entered):
 def test_attempt_fails_where_its_draw_is_below_the_rate(entered, drawn):
     for seed in range(20):
         kinds = entered({"failures": {"base_rate": 0.5}}, seed=seed).events["kind"].tolist()
-        assert kinds == ["order", "failed" if drawn(seed, FAILURE) < 0.5 else "fill"]
+        assert kinds == ["order", "failed" if drawn(seed, FAILURE_STREAM) < 0.5 else "fill"]
 
 
 @pytest.mark.parametrize(
@@ -218,7 +228,7 @@ def test_congestion_by_hand(entered, drawn, volume, multiplier, rate):
     for seed in range(40):
         kinds = entered({"failures": failures}, seed=seed, volume=volume).events["kind"].tolist()
         found.append(kinds[1] == "failed")
-        assert found[-1] == (drawn(seed, FAILURE) < rate)
+        assert found[-1] == (drawn(seed, FAILURE_STREAM) < rate)
     assert any(found) == (rate > 0.0)
 
 
@@ -249,7 +259,9 @@ def test_entry_that_has_failed_for_good_is_gone(entered, drawn, seed_where):
 
 
 def test_position_stays_where_an_exit_has_failed_for_good(entered, drawn, seed_where):
-    seed = seed_where(lambda each: drawn(each, FAILURE) >= 0.5 and drawn(each, FAILURE, 1) < 0.5)
+    seed = seed_where(
+        lambda each: drawn(each, FAILURE_STREAM) >= 0.5 and drawn(each, FAILURE_STREAM, 1) < 0.5
+    )
     result = entered({"failures": {"base_rate": 0.5}}, seed=seed, exits=(3,))
     assert result.events["kind"].tolist() == ["order", "fill", "order", "failed"]
     assert result.trades["exit_reason"].tolist() == ["open"]
@@ -260,10 +272,10 @@ def test_position_stays_where_an_exit_has_failed_for_good(entered, drawn, seed_w
 
 
 def test_part_of_an_entry_by_hand(entered, drawn, seed_where):
-    seed = seed_where(lambda each: drawn(each, PARTIAL) < 0.5)
+    seed = seed_where(lambda each: drawn(each, PARTIAL_STREAM) < 0.5)
     partly = {"probability": 0.5, "fill_range": (0.25, 0.75)}
     result = entered({"partial_fills": partly}, seed=seed)
-    part = 16.0 * (0.25 + 0.5 * drawn(seed, FRACTION))
+    part = 16.0 * (0.25 + 0.5 * drawn(seed, FRACTION_STREAM))
     assert result.events["kind"].tolist() == ["order", "partial", "cancelled"]
     assert result.events["reason"].tolist() == ["signal", "signal", "partial_fill"]
     assert result.events["quantity"].tolist() == [16.0, part, 16.0 - part]
@@ -276,15 +288,15 @@ def test_probability_says_how_many(entered, drawn):
         partly = {"probability": probability, "fill_range": (0.5, 0.5)}
         for seed in range(30):
             result = entered({"partial_fills": partly}, seed=seed)
-            is_part = drawn(seed, PARTIAL) < probability
+            is_part = drawn(seed, PARTIAL_STREAM) < probability
             assert result.trades["quantity"].tolist() == [8.0 if is_part else 16.0]
 
 
 def test_what_is_left_of_an_exit_is_tried_at_the_next_open(entered, drawn, seed_where):
     # The entry whole; of the exit a half, of the rest a half, of that rest all.
     def holds(seed):
-        draws = [drawn(seed, PARTIAL, 1, attempt) for attempt in range(3)]
-        return drawn(seed, PARTIAL) >= 0.5 and max(draws[:2]) < 0.5 <= draws[2]
+        draws = [drawn(seed, PARTIAL_STREAM, 1, attempt) for attempt in range(3)]
+        return drawn(seed, PARTIAL_STREAM) >= 0.5 and max(draws[:2]) < 0.5 <= draws[2]
 
     partly = {"partial_fills": {"probability": 0.5, "fill_range": (0.5, 0.5)}}
     result = entered(partly, seed=seed_where(holds), exits=(3,), costs={"fixed_fee": 1.0})

@@ -5,10 +5,12 @@ import pickle
 import numpy as np
 import pytest
 
-from research.simulation.chance import FAILURE
+from research.simulation.chance import FAILURE_STREAM, LATENCY_STREAM, uniform
 from research.simulation.engine import simulate
 from research.simulation.errors import OrderRefused
+from research.simulation.portfolio import simulate_portfolio
 from research.simulation.run_config import RunConfig
+from research.simulation.session import asset_key
 
 HOUR_NS = 3600 * 10**9
 
@@ -51,6 +53,48 @@ def test_drawdown_a_hair_smaller_closes_nothing(traded):
     opens = [64.0, 64.0, 128.0, 80.0625, 80.0625, 80.0625]
     result = traded(opens, (0,), (), risk={"max_drawdown": 0.25})
     assert result.trades["exit_reason"].tolist() == ["open"]
+
+
+def test_an_entry_under_way_is_halted_before_it_may_fail(make_bars, at, rows, seed_where):
+    """Beta is under way at the close that stops trading: it is not tried, so it does not fail."""
+
+    def holds(seed):
+        slow, fails = (
+            [uniform(seed, stream, asset_key(name), 0, 0) for name in ("alpha", "beta")]
+            for stream in (LATENCY_STREAM, FAILURE_STREAM)
+        )
+        return slow[0] < 0.3 and slow[1] > 0.5 and fails[0] >= 0.5 > fails[1]
+
+    # Alpha is there within a day and fills. At the close of bar 3 an eighth is lost; beta, decided
+    # at bar 2 and a day and a half on its way, would be tried at the open of bar 4, and fail.
+    opens = {"alpha": [64.0, 64.0, 64.0, 40.0, 40.0, 40.0], "beta": [64.0] * 6}
+    result = simulate_portfolio(
+        {name: make_bars(each) for name, each in opens.items()},
+        {"alpha": at(6, 0), "beta": at(6, 2)},
+        {},
+        size=16.0,
+        cash=2048.0,
+        seed=seed_where(holds),
+        risk={"max_drawdown": 0.125},
+        execution={
+            "latency": dict.fromkeys(("p50", "p90", "p99"), 1.5 * 86_400_000.0),
+            "failures": {"base_rate": 0.5},
+        },
+    )
+    events = rows(result.events, "asset", "bar", "kind", "reason")
+    assert [each for each in events if each[0] == "beta"] == [
+        ("beta", 2, "order", "signal"),
+        ("beta", 4, "rejected", "halted"),
+    ]
+
+
+def test_exposure_of_a_debt_is_no_number(make_bars, at):
+    bars = make_bars([64.0, 64.0, 192.0, 192.0, 192.0])
+    nothing = at(5)
+    result = simulate(bars, nothing, nothing, short_entries=at(5, 0), size=31.0, cash=2048.0)
+    assert result.equity.tolist() == [2048.0, 2048.0, -1920.0, -1920.0, -1920.0]
+    assert result.exposure[:2].tolist() == [0.0, 31.0 / 32.0]
+    assert np.isnan(result.exposure[2:]).all()
 
 
 def test_daily_loss_closes_all_until_the_next_day(traded, rows):
@@ -183,7 +227,7 @@ def test_fail_fast_stops_at_a_limit(traded):
 
 def test_fail_fast_waits_for_the_last_retry(traded, drawn, seed_where):
     def holds(seed):
-        draws = [drawn(seed, FAILURE, 0, attempt) for attempt in range(2)]
+        draws = [drawn(seed, FAILURE_STREAM, 0, attempt) for attempt in range(2)]
         return draws[0] < 0.5 <= draws[1]
 
     config = RunConfig(error_mode="fail_fast", seed=seed_where(holds))

@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from research.simulation import compiled, series, slots
+from research.simulation import compiled, equity_figures, slots
 from research.simulation.engine import simulate
-from research.simulation.metrics import YEAR_NS, measure, sum_in_order
+from research.simulation.metrics import measure, sum_in_order
 from research.simulation.session import Played
+from research.simulation.units import YEAR_NS
 
 DAY_NS = 86_400 * 10**9
 PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
@@ -41,7 +42,6 @@ def played(equity, *, pnl=(), open_count=0, fee=0.0, held=None, bars_held=1, not
         equity=values,
         exposure=np.zeros(len(values)),
         held=np.zeros(len(values)) if held is None else np.array(held, dtype=np.float64),
-        is_refused=False,
     )
 
 
@@ -341,10 +341,10 @@ def test_every_metric_is_a_finite_number_or_absent(equity, ends, pnl, notional, 
 )
 def test_compiled_figures_are_those_of_the_interpreter(equity, held):
     equity = [abs(equity[0]) + 1.0, *equity[1:]]
-    returns, out = [0.0] * (len(equity) - 1), [0.0] * series.FIGURES
+    returns, out = [0.0] * (len(equity) - 1), [0.0] * equity_figures.FIGURES
     drawdown = [0.0] * len(equity)
-    series.figures(equity, held[: len(equity)], returns, drawdown, out)
-    compiled_returns, compiled_out = np.empty(len(equity) - 1), np.zeros(series.FIGURES)
+    equity_figures.figures(equity, held[: len(equity)], returns, drawdown, out)
+    compiled_returns, compiled_out = np.empty(len(equity) - 1), np.zeros(equity_figures.FIGURES)
     compiled_drawdown = np.empty(len(equity))
     compiled.functions().figures(
         np.array(equity),

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from research.simulation.engine import simulate
-from research.simulation.metrics import YEAR_NS
+from research.simulation.units import YEAR_NS
 
 DAY_NS = 86_400 * 10**9
 MARKETS = range(20)

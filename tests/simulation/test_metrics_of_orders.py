@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from research.simulation.engine import simulate
-from research.simulation.metrics import YEAR_NS
 from research.simulation.portfolio import simulate_portfolio
 from research.simulation.run_config import RunConfig
+from research.simulation.units import YEAR_NS
 
 DAY_NS = 86_400 * 10**9
 
@@ -112,26 +112,51 @@ def test_lateness_is_by_the_order_of_the_same_asset():
     assert lateness == {0, 1, 2}
 
 
-def test_fill_whose_reference_is_not_known_is_not_called_late():
-    # The next time that there is belongs to the other asset: no open to hold the fill against.
-    def bars_of(times, price):
-        column = np.full(len(times), price)
+def test_lateness_counts_the_bars_of_the_asset_itself(rows):
+    # Its bars are every other time. The next of them is at 2, not at 1, where only the other has one.
+    def bars_of(times, prices):
+        column = np.array(prices, np.float64)
         named = dict.fromkeys(("open", "high", "low", "close", "volume"), column)
         return {"at_ns": np.array(times, np.int64) * DAY_NS} | named
 
-    bars = {"a": bars_of(range(6), 10.0), "b": bars_of([0, 2, 4], 20.0)}
-    found = simulate_portfolio(bars, {"b": np.arange(3) == 0}, {}, size=1.0).metrics
-    assert (found["trade_count"], found["latency_cost"]) == (1, 0.0)
-    assert "latency_sensitivity" not in found
+    bars = {
+        "a": bars_of(range(8), [10.0] * 8),
+        "b": bars_of([0, 2, 4, 6], [20.0, 21.0, 23.0, 23.0]),
+    }
+    signals = {"b": np.arange(4) == 0}
+    prompt = simulate_portfolio(bars, signals, {}, size=1.0)
+    assert rows(prompt.events, "bar", "kind", "reference_price")[1] == (2, "fill", 21.0)
+    assert (prompt.metrics["trade_count"], prompt.metrics["latency_cost"]) == (1, 0.0)
+    assert "latency_sensitivity" not in prompt.metrics
+    # 2.1 to 3 days: past the bar at 2, to the one at 4. One bar of its own late, at 2 more.
+    late = dict.fromkeys(("p50", "p90", "p99"), 3 * 86_400_000)
+    for seed in range(30):
+        found = simulate_portfolio(
+            bars, signals, {}, size=1.0, cash=1_000.0, execution={"latency": late}, seed=seed
+        )
+        if found.events["bar"][1] == 4:
+            break
+    assert rows(found.events, "bar", "kind", "reference_price")[1] == (4, "fill", 21.0)
+    assert found.metrics["latency_cost"] == close_to(2.0 / 1_000)
+    assert found.metrics["latency_sensitivity"] == close_to(-2.0 / 1_000)
 
 
 def test_fill_rate_counts_attempts(make_bars, at):
     never = {"failures": {"base_rate": 1.0, "retries": 2}}
     found = simulate(make_bars([100.0] * 9), at(9, 0), at(9), size=1.0, execution=never).metrics
     assert found["fill_rate"] == 0.0
-    # Filled, filled, and an order that no bar was left for.
+    # Filled, filled, and an order that no bar was left for: it was never tried.
     found = simulate(make_bars([100.0] * 5), at(5, 0, 4), at(5, 2), size=1.0).metrics
+    assert found["fill_rate"] == 1.0
+    # Of three orders one fills; one costs too much, and one a limit forbids before it is tried.
+    opens = [100.0, 100.0, 100.0, 100.0, 900.0, 900.0, 900.0]
+    found = simulate(
+        make_bars(opens), at(7, 0, 3), at(7, 1), size=1.0, cash=500.0, costs={"fixed_fee": 1.0}
+    ).metrics
     assert found["fill_rate"] == 2 / 3
+    once = {"re_entry": {"max_entries": 1}}
+    found = simulate(make_bars(opens), at(7, 0, 3), at(7, 1), size=1.0, risk=once).metrics
+    assert found["fill_rate"] == 1.0
 
 
 def test_stop_is_never_late(make_bars, at):

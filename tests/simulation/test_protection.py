@@ -6,7 +6,7 @@ Prices, fractions and fees are sums of powers of two, so every figure is exact.
 import numpy as np
 import pytest
 
-from research.simulation.chance import LATENCY
+from research.simulation.chance import LATENCY_STREAM
 from research.simulation.engine import simulate
 
 FLAT = [64.0] * 8
@@ -99,7 +99,9 @@ def test_stop_has_no_latency_and_does_not_fail(held):
 def test_stop_voids_an_exit_that_is_under_way(held, drawn, seed_where):
     # The entry takes less than a day, the exit twelve.
     latency = dict.fromkeys(("p50", "p90", "p99"), 1e9)
-    seed = seed_where(lambda each: drawn(each, LATENCY) < 0.04 and drawn(each, LATENCY, 1) > 0.5)
+    seed = seed_where(
+        lambda each: drawn(each, LATENCY_STREAM) < 0.04 and drawn(each, LATENCY_STREAM, 1) > 0.5
+    )
     result = held(
         {"stop_loss": {"initial": -0.25}},
         lows=changed(FLAT, b4=32.0),
@@ -243,6 +245,44 @@ def test_stop_beats_the_target_within_one_bar(held):
     risk = {"stop_loss": {"initial": -0.25}, "take_profit": [{"multiple": 1.5, "fraction": 1.0}]}
     result = held(risk, highs=changed(FLAT, b3=128.0), lows=changed(FLAT, b3=32.0))
     assert outcome(result) == (3, 48.0, "stop_loss")
+
+
+@pytest.mark.parametrize(
+    ("opened", "fills"),
+    [
+        (128.0, [(3, 4.0, 128.0), (3, 8.0, 128.0), (3, 4.0, 128.0)]),
+        (112.0, [(3, 4.0, 112.0), (3, 8.0, 112.0), (3, 4.0, 48.0)]),
+        (79.0, [(3, 16.0, 48.0)]),
+    ],
+)
+def test_open_beyond_a_target_meets_it_before_the_stop(held, rows, opened, fills):
+    risk = {**LADDER, "stop_loss": {"initial": -0.25}}
+    result = held(risk, opens=changed(FLAT, b3=opened), lows=changed(FLAT, b3=32.0))
+    assert rows(result.events, "bar", "quantity", "price")[2:] == fills
+
+
+def test_open_beyond_a_target_of_a_short_meets_it_before_the_stop(held, rows):
+    risk = {**LADDER, "stop_loss": {"initial": -0.25}}
+    result = held(risk, opens=changed(FLAT, b3=40.0), highs=changed(FLAT, b3=100.0), is_short=True)
+    assert rows(result.events, "bar", "quantity", "price")[2:] == [(3, 4.0, 40.0), (3, 12.0, 80.0)]
+
+
+def test_a_stop_that_cannot_be_paid_is_no_target(held, rows):
+    # 16 at 4 and a fee of 50 leave nothing. At 3 the stop brings 48, less than its fee.
+    risk = {"stop_loss": {"initial": -0.25}, "take_profit": [{"multiple": 1.5, "fraction": 1.0}]}
+    opens = [4.0] * 8
+    result = held(
+        risk,
+        opens=opens,
+        highs=changed(opens, b3=8.0, b5=8.0),
+        lows=changed(opens, b3=2.0),
+        cash=114.0,
+        costs={"fixed_fee": 50.0},
+    )
+    assert rows(result.events, "bar", "kind", "price", "reason")[2:] == [
+        (3, "rejected", 3.0, "insufficient_cash"),
+        (5, "fill", 6.0, "take_profit"),
+    ]
 
 
 def test_stop_sells_what_the_ladder_has_left(held, rows):

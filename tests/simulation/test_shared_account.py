@@ -2,7 +2,7 @@
 
 import pytest
 
-from research.simulation.chance import LATENCY, uniform
+from research.simulation.chance import LATENCY_STREAM, uniform
 from research.simulation.portfolio import simulate_portfolio
 from research.simulation.session import asset_key
 
@@ -33,8 +33,10 @@ def test_an_entry_under_way_does_not_fill_when_another_does(shared, seed_where, 
     latency = dict.fromkeys(("p50", "p90", "p99"), 3.5 * 86_400_000.0)
 
     def holds(seed):
-        alpha = [uniform(seed, LATENCY, asset_key("alpha"), number, 0) for number in range(3)]
-        beta = uniform(seed, LATENCY, asset_key("beta"), 0, 0)
+        alpha = [
+            uniform(seed, LATENCY_STREAM, asset_key("alpha"), number, 0) for number in range(3)
+        ]
+        beta = uniform(seed, LATENCY_STREAM, asset_key("beta"), 0, 0)
         return max(alpha[:2]) < 0.14 and 0.5 <= alpha[2] < 0.99 and beta < 0.14
 
     flat = [64.0] * 12
@@ -83,6 +85,18 @@ def test_cash_is_shared_by_one_factor(shared, rows):
     assert quantities(result) == pytest.approx({"alpha": 12.0, "beta": 12.0}, rel=1e-11)
     assert rows(result.events, "kind", "reason")[3] == ("cancelled", "insufficient_cash")
     assert result.equity[1] == pytest.approx(1536.0, rel=1e-11)
+
+
+def test_of_two_fees_that_do_not_shrink_the_larger_is_set_aside(shared):
+    flat = [64.0] * 4
+    result = shared(
+        {"alpha": flat, "beta": flat},
+        {"alpha": (0,), "beta": (0,)},
+        cash=1544.0,
+        costs={"fixed_fee": 2.0, "minimum_fee": 4.0},
+    )
+    # Twice 4 are paid, not twice 6; what is left, 1536, is three quarters of 2048.
+    assert quantities(result) == pytest.approx({"alpha": 12.0, "beta": 12.0}, rel=1e-11)
 
 
 def test_entries_that_no_limit_leaves_room_for_are_all_rejected(shared, rows):

@@ -5,8 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from research.simulation.chance import FAILURE, LATENCY
+from research.simulation.chance import FAILURE_STREAM, LATENCY_STREAM
 from research.simulation.engine import simulate
+from research.simulation.portfolio import simulate_portfolio
 from research.simulation.sizing import Sizing
 
 FLAT = [64.0] * 6
@@ -114,6 +115,47 @@ def test_short_needs_its_worth_in_cash(entered):
     assert result.equity.tolist() == [2048.0] * 6
 
 
+IMPACT = {"slippage": {"base": 1 / 64, "volume_impact": 1 / 64, "impact_of": "units"}}
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        {"size": 32.0, "risk": {"max_position": 0.25}},
+        {"size": 32.0, "risk": {"max_exposure": 0.25}},
+        {"size": Sizing(kind="cash", value=512.0)},
+        {"size": Sizing(kind="equity_fraction", value=0.25)},
+        {"size": 8.0, "risk": {"max_position": 0.25}, "volume": 32.0},
+    ],
+    ids=str,
+)
+def test_a_short_made_smaller_sells_dearer_and_keeps_its_limit(make_bars, at, rows, case):
+    """The impact of a short lowers its price: sized by that, it would be worth more than allowed."""
+    limits = dict(case)
+    bars = make_bars(FLAT, volume=limits.pop("volume", 512.0))
+    result = simulate(
+        bars, at(6), at(6), short_entries=at(6, 0), cash=2048.0,
+        execution={**IMPACT, "partial_fills": {"volume_share": 0.125}}, **limits,
+    )  # fmt: skip
+    # By the open, 512 is worth 8; what is sold is worth less, by the impact of so many.
+    ((quantity, price),) = rows(result.trades, "quantity", "entry_price")
+    assert quantity == (4.0 if "volume" in case else 8.0)
+    assert price == 64.0 * (1.0 - 1 / 64 - quantity / 64)
+
+
+def test_shorts_that_share_the_cash_keep_within_it(make_bars, at):
+    bars = {name: make_bars(FLAT) for name in ("alpha", "beta")}
+    result = simulate_portfolio(
+        bars, {}, {}, short_entries={name: at(6, 0) for name in bars},
+        size=24.0, cash=2048.0, execution=IMPACT, costs={"taker_fee_bps": 100.0},
+    )  # fmt: skip
+    trades = result.trades
+    assert len(trades["trade_id"]) == 2
+    notional = float((trades["quantity"] * trades["entry_price"]).sum())
+    free = 2048.0 - notional - float(trades["fees"].sum())
+    assert free >= 0.0
+
+
 def test_exit_of_the_other_side_is_ignored(make_bars, at):
     bars = make_bars(FLAT)
     long = simulate(bars, at(6, 0), at(6), short_exits=at(6, 2), size=1.0)
@@ -169,7 +211,7 @@ def test_turn_waits_for_its_own_latency(make_bars, at, drawn, seed_where, rows):
     latency = dict.fromkeys(("p50", "p90", "p99"), 1.5 * 86_400_000.0)
 
     def holds(seed):
-        first, second, third = (drawn(seed, LATENCY, number) for number in range(3))
+        first, second, third = (drawn(seed, LATENCY_STREAM, number) for number in range(3))
         return max(first, second) < 0.3 and 0.5 <= third < 0.99
 
     result = turned(make_bars, at, execution={"latency": latency}, seed=seed_where(holds))
@@ -178,7 +220,9 @@ def test_turn_waits_for_its_own_latency(make_bars, at, drawn, seed_where, rows):
 
 
 def test_turn_whose_exit_never_fills_is_cancelled(make_bars, at, drawn, seed_where, rows):
-    seed = seed_where(lambda each: drawn(each, FAILURE) >= 0.5 and drawn(each, FAILURE, 1) < 0.5)
+    seed = seed_where(
+        lambda each: drawn(each, FAILURE_STREAM) >= 0.5 and drawn(each, FAILURE_STREAM, 1) < 0.5
+    )
     result = turned(make_bars, at, execution={"failures": {"base_rate": 0.5}}, seed=seed)
     assert rows(result.events, "trade_id", "bar", "kind", "quantity", "reason")[2:] == [
         (0, 2, "order", 16.0, "signal"),

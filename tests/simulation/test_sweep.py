@@ -10,6 +10,7 @@ from research.simulation import compiled
 from research.simulation.engine import simulate
 from research.simulation.errors import InvalidBars, InvalidField
 from research.simulation.indicators import crossovers, simple_moving_average
+from research.simulation.run_config import RunConfig
 from research.simulation.sweep import SweepPoint, simulate_many
 
 
@@ -103,3 +104,65 @@ def test_a_volume_that_a_model_needs_is_asked_for_by_the_point_that_needs_it():
         list(simulate_many(bars, [needs]))
     with pytest.raises(InvalidField, match="cash"):
         list(simulate_many(BARS, [SweepPoint(entries=plain.entries, exits=plain.exits, cash=0.0)]))
+
+
+def test_a_point_takes_a_seed_and_a_config_as_simulate_does():
+    plain = next(points())
+    partly = {"partial_fills": {"probability": 1.0, "fill_range": [0.1, 0.9]}}
+
+    def final(**more):
+        point = SweepPoint(entries=plain.entries, exits=plain.exits, execution=partly, **more)
+        return next(simulate_many(BARS, [point])).metrics["final_equity"]
+
+    assert final(seed=7) == final(config={"seed": 7}) == final(config=RunConfig(seed=7))
+    assert final(seed=7) != final(seed=8)
+    with pytest.raises(InvalidField, match="seed"):
+        final(seed=7, config={"seed": 8})
+
+
+def test_points_compare_by_identity():
+    assert next(points()) != next(points())
+    assert len({next(points()), next(points())}) == 2
+
+
+@pytest.mark.parametrize("jobs", [0, -1, 1.5, True, None])
+def test_jobs_that_are_no_count_are_refused_by_name(jobs):
+    with pytest.raises(InvalidField, match="simulate_many: jobs is"):
+        simulate_many(BARS, points(), jobs=jobs)
+
+
+def test_equity_is_read_only_at_once():
+    swept = next(simulate_many(BARS, points()))
+    with pytest.raises(ValueError, match="read-only"):
+        swept.equity[0] = 0.0
+
+
+@pytest.mark.parametrize(
+    ("given", "asked"),
+    [
+        (lambda each: each, [800 * 70, 800 * 70]),  # a list: all of them are known of
+        (iter, [800 * 64, 800 * 70]),  # others: as many as have come
+    ],
+)
+def test_all_points_say_whether_to_compile(monkeypatch, given, asked):
+    found = []
+
+    def says_no(bar_count):
+        found.append(bar_count)
+        return False
+
+    monkeypatch.setattr(compiled, "is_worth_it", says_no)
+    monkeypatch.setattr(compiled, "is_available", lambda: True)
+    assert len(list(simulate_many(BARS, given([next(points())] * 70)))) == 70
+    assert found == asked
+
+
+@pytest.mark.skipif(not compiled.is_available(), reason="numba is not installed")
+def test_compiling_on_the_way_changes_nothing(monkeypatch):
+    monkeypatch.setattr(compiled, "is_worth_it", lambda bar_count: bar_count > 800 * 64)
+    given = [*points()] * 9
+
+    found = [dict(each.metrics) for each in simulate_many(BARS, iter(given), jobs=2)]
+
+    monkeypatch.undo()
+    assert found == [dict(alone(point).metrics) for point in given]

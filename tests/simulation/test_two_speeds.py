@@ -56,7 +56,7 @@ def test_without_events_the_same_trades(any_market, data):
     for is_compiled in (False, True):
         full = bits_of(market.play(is_compiled=is_compiled))
         quiet = bits_of(dataclasses.replace(market, config=silent).play(is_compiled=is_compiled))
-        assert quiet["event_codes"][1] == (0, 6)
+        assert quiet["event_codes"][1] == (0, 7)
         for name in ("trade_codes", "trade_amounts", "equity", "exposure", "held"):
             assert quiet[name] == full[name]
 

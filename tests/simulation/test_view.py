@@ -32,6 +32,13 @@ def test_view_ends_at_its_bar(bars):
     assert view.bar == 2
 
 
+def test_view_cannot_be_moved(bars):
+    view = View(bars, 2)
+    with pytest.raises(AttributeError):
+        view.bar = 4
+    assert len(view["close"]) == 3
+
+
 @pytest.mark.parametrize(
     ("ask", "asked"),
     [

@@ -61,9 +61,8 @@ def answered(question: Question, trades: Trades, equity: NDArray[np.float64]) ->
         ).astype(np.int64),
         trade_amounts=_columns(trades.quantity, trades.entry_price, exit_price, fees, trades.pnl),
         equity=np.array(equity, np.float64),
-        exposure=np.divide(worth, equity, out=np.zeros(len(equity)), where=equity != 0.0),
+        exposure=np.divide(worth, equity, out=np.full(len(equity), np.nan), where=equity > 0.0),
         held=(held != 0.0).astype(np.float64),
-        is_refused=False,
     )
     return result_of(question.bars["at_ns"], played, is_compiled=False)
 
@@ -96,7 +95,6 @@ def _events(question: Question, trades: Trades) -> tuple[NDArray[np.int64], NDAr
     codes, amounts, phases = (np.concatenate([part[place] for part in parts]) for place in range(3))
     order = np.lexsort((phases, codes[:, slots.EVENT_BAR]))
     codes, amounts = codes[order], amounts[order]
-    amounts[:, slots.EVENT_CASH] = question.cash + np.cumsum(amounts[:, slots.EVENT_CASH])
     return codes.astype(np.int64), amounts
 
 
@@ -117,7 +115,7 @@ def _orders(
 def _fills(
     question: Question, trades: Trades, chosen: NDArray[np.int64], *, is_entry: bool
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
-    """Return the fills of chosen trades; in place of the cash, what each changes of it."""
+    """Return the fills of chosen trades: codes, amounts, phases."""
     bar = (trades.entry_bar if is_entry else trades.exit_bar)[chosen]
     price = (trades.entry_price if is_entry else trades.exit_price)[chosen]
     fee = (trades.entry_fee if is_entry else trades.exit_fee)[chosen]
@@ -125,6 +123,7 @@ def _fills(
     codes = _codes(trades, chosen, bar, slots.FILL, is_entry=is_entry)
     is_buy, reason = codes[:, slots.EVENT_SIDE] == slots.BUY, codes[:, slots.EVENT_REASON]
     is_at_open = reason == slots.SIGNAL
+    codes[is_at_open, slots.EVENT_LATE] = 0
     slippage = np.where(reason == slots.TARGET, 0.0, question.execution.slippage.base)
     amounts = np.zeros((len(chosen), slots.EVENT_AMOUNTS))
     amounts[:, slots.EVENT_QUANTITY] = quantity
@@ -133,7 +132,6 @@ def _fills(
     amounts[:, slots.EVENT_SLIPPAGE] = slippage
     unslipped = price / np.where(is_buy, 1.0 + slippage, 1.0 - slippage)
     amounts[:, slots.EVENT_REFERENCE] = np.where(is_at_open, question.bars["open"][bar], unslipped)
-    amounts[:, slots.EVENT_CASH] = np.where(is_buy, -1.0, 1.0) * quantity * price - fee
     at_open = _ENTRY_AT_OPEN if is_entry else _EXIT_AT_OPEN
     return codes, amounts, np.where(is_at_open, at_open, _WITHIN)
 
@@ -148,4 +146,5 @@ def _codes(
     codes[:, slots.EVENT_KIND] = kind
     codes[:, slots.EVENT_SIDE] = np.where(is_buy, slots.BUY, slots.SELL)
     codes[:, slots.EVENT_REASON] = slots.SIGNAL if is_entry else trades.reason[chosen]
+    codes[:, slots.EVENT_LATE] = slots.NONE
     return codes
