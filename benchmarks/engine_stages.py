@@ -9,14 +9,11 @@ from typing import Any
 from benchmarks.engine_market import CASH, EVERY_MODEL, PLAIN, SIZE, Market
 from benchmarks.instruments import seconds_each
 from benchmarks.page import Table, number
-from research.simulation import plan
-from research.simulation.costs import CostModel
-from research.simulation.engine import as_model, as_sizing, check_bars, result_of, signal_bits
-from research.simulation.execution import ExecutionModel
+from research.simulation.engine import result_of
+from research.simulation.inputs import check_bars, planned, signal_bits
 from research.simulation.metrics import measure as measure_metrics
+from research.simulation.plan import Plan
 from research.simulation.result import check_played, events_table, trades_table
-from research.simulation.risk import RiskModel
-from research.simulation.run_config import RunConfig
 from research.simulation.session import ARRAYS, Session
 
 
@@ -33,30 +30,21 @@ def measure(market: Market, rounds: int) -> Table:
 
 def _stages(market: Market, given: dict[str, Any], rounds: int) -> dict[str, float]:
     bars, (entries, exits) = market.bars, market.signals[0]
-    execution = as_model(ExecutionModel, given["execution"])
-    costs = as_model(CostModel, given["costs"])
-    risk = as_model(RiskModel, given.get("risk", {}))
-    sizing, config = as_sizing(SIZE), RunConfig()
-    needs_volume = plan.needs_volume(execution)
 
-    def models() -> list[float]:
-        made = (
-            as_model(ExecutionModel, given["execution"]),
-            as_model(CostModel, given["costs"]),
-            as_model(RiskModel, given.get("risk", {})),
-        )
-        return plan.numbers(CASH, sizing, *made, config)
+    def models() -> Plan:
+        risk = given.get("risk", {})
+        return planned("simulate", SIZE, CASH, given["execution"], given["costs"], risk, 0, None)
 
+    plan = models()
     signals = signal_bits(len(entries), entries, exits, None, None)
     session = Session(["asset"], [bars[name] for name in ARRAYS], is_compiled=True)
-    numbers, legs = plan.numbers(CASH, sizing, execution, costs, risk, config), plan.ladder(risk)
-    played = session.play(signals, numbers, legs, config.seed)
+    played = session.play(signals, plan)
     at_ns = bars["at_ns"]
     stages: dict[str, Callable[[], object]] = {
         "models read": models,
-        "bars checked": lambda: check_bars(bars, needs_volume, is_compiled=True),
+        "bars checked": lambda: check_bars(bars, plan.needs_volume, is_compiled=True),
         "signals checked": lambda: signal_bits(len(entries), entries, exits, None, None),
-        "kernel": lambda: session.play(signals, numbers, legs, config.seed),
+        "kernel": lambda: session.play(signals, plan),
         "what was played checked": lambda: check_played(played),
         "tables": lambda: (trades_table(played), events_table(played, at_ns)),
         "figures and drawdown": lambda: measure_metrics(at_ns, played, is_compiled=True),

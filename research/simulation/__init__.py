@@ -5,6 +5,7 @@ environment, no printing, no chance but a keyed one. What it does at each bar is
 `docs/metrics.md`. From the door down:
 
     engine      simulate(): one asset; portfolio: several with one account; sweep: many points
+    inputs      what comes in, as it may be given, and the checks of it
     result      SimulationResult, and the tables of events and trades
     metrics     the figures of docs/metrics.md; equity_figures: their sums
     session     bars made ready, and the memory that the kernel writes into

@@ -5,6 +5,7 @@ fractions, infinity for "no limit".
 """
 
 import math
+from dataclasses import dataclass
 
 from research.simulation import slots
 from research.simulation.costs import CostModel
@@ -15,15 +16,26 @@ from research.simulation.sizing import SIZING_KINDS, Sizing
 from research.simulation.units import BPS, HOUR_NS, MINUTE_NS, MS_NS
 
 
-def numbers(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Hold what the kernel is told: the models' numbers, the ladder's legs, and the seed."""
+
+    numbers: tuple[float, ...]
+    legs: tuple[float, ...]
+    seed: int
+    needs_volume: bool
+    """A bar without volume would leave a model undefined."""
+
+
+def plan_of(
     cash: float,
     sizing: Sizing,
     execution: ExecutionModel,
     costs: CostModel,
     risk: RiskModel,
     config: RunConfig,
-) -> list[float]:
-    """Return the models' numbers by their slots."""
+) -> Plan:
+    """Return the plan of models that go together."""
     p = [0.0] * slots.MODEL_SLOTS
     p[slots.CASH] = cash
     p[slots.SIZE_KIND] = float(SIZING_KINDS.index(sizing.kind))
@@ -33,20 +45,25 @@ def numbers(
     _put_execution(p, execution)
     _put_costs(p, costs)
     _put_risk(p, risk)
-    return p
+    return Plan(
+        numbers=tuple(p),
+        legs=_legs(risk),
+        seed=config.seed,
+        needs_volume=_needs_volume(execution),
+    )
 
 
-def ladder(risk: RiskModel) -> list[float]:
+def _legs(risk: RiskModel) -> tuple[float, ...]:
     """Return the ladder's legs: each multiple, and the fraction sold when it is done."""
     legs: list[float] = []
     done = 0.0
     for leg in risk.take_profit:
         done += leg.fraction
         legs += [leg.multiple, 1.0 if done >= 1.0 - ROUNDING else done]
-    return legs
+    return tuple(legs)
 
 
-def needs_volume(execution: ExecutionModel) -> bool:
+def _needs_volume(execution: ExecutionModel) -> bool:
     """Tell whether a bar without volume would leave a model undefined."""
     slippage, failures = execution.slippage, execution.failures
     return (

@@ -11,25 +11,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from research.simulation import compiled, plan
+from research.simulation import compiled
 from research.simulation.costs import CostModel
-from research.simulation.engine import (
+from research.simulation.engine import result_of
+from research.simulation.errors import InvalidSignals
+from research.simulation.execution import ExecutionModel
+from research.simulation.inputs import (
     AT_THE_OPEN,
     FREE,
     UNLIMITED,
     Bars,
     Signals,
-    as_config,
-    as_model,
-    as_sizing,
+    bar_count_of,
     check_bars,
-    check_models,
-    result_of,
+    planned,
     signal_bits,
 )
-from research.simulation.errors import InvalidSignals
-from research.simulation.execution import ExecutionModel
-from research.simulation.parameters import checked_number
 from research.simulation.result import SimulationResult
 from research.simulation.risk import RiskModel
 from research.simulation.run_config import RunConfig
@@ -64,12 +61,7 @@ def simulate_portfolio(
     Units:  as `simulate` has them.
     Raises: InvalidBars, InvalidSignals, InvalidField, UnknownField, NonFiniteEquity, OrderRefused.
     """
-    sizing = as_sizing(size)
-    execution = as_model(ExecutionModel, execution)
-    costs, risk = as_model(CostModel, costs), as_model(RiskModel, risk)
-    config = as_config(config, seed)
-    cash = checked_number("simulate_portfolio", "cash", cash, above=0.0)
-    check_models(sizing, execution, risk)
+    plan = planned("simulate_portfolio", size, cash, execution, costs, risk, seed, config)
     assets = sorted(bars)
     given = {
         "entries": entries,
@@ -78,12 +70,9 @@ def simulate_portfolio(
         "short_exits": short_exits or {},
     }
     _check_assets(assets, given)
-    is_compiled = compiled.is_worth_it(
-        sum(np.size(each.get("at_ns", ())) for each in bars.values())
-    )
+    is_compiled = compiled.is_worth_it(sum(bar_count_of(each) for each in bars.values()))
     for asset in assets:
-        needs_volume = plan.needs_volume(execution)
-        check_bars(bars[asset], needs_volume, is_compiled=is_compiled, asset=asset)
+        check_bars(bars[asset], plan.needs_volume, is_compiled=is_compiled, asset=asset)
 
     at_ns = np.unique(np.concatenate([bars[asset]["at_ns"] for asset in assets]))
     columns = [at_ns, *(_side_by_side(bars, assets, name, at_ns) for name in ARRAYS[1:])]
@@ -94,8 +83,7 @@ def simulate_portfolio(
         signals[number * len(at_ns) + np.searchsorted(at_ns, own)] = bits
 
     session = Session(assets, columns, is_compiled=is_compiled)
-    numbers = plan.numbers(cash, sizing, execution, costs, risk, config)
-    played = session.play(signals, numbers, plan.ladder(risk), config.seed)
+    played = session.play(signals, plan)
     return result_of(at_ns, played, assets, is_compiled=is_compiled)
 
 

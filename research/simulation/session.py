@@ -1,6 +1,6 @@
 """A session: bars made ready once, over which any number of signals and models are played.
 
-Owns the choice of speed, and the memory that the kernel writes into. It checks nothing: `engine`
+Owns the choice of speed, and the memory that the kernel writes into. It checks nothing: `inputs`
 has seen the bars and the signals. In Python the kernel reads lists, whose elements cost a third of
 an array's; compiled, it reads arrays.
 """
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from research.simulation import compiled, kernel, slots
 from research.simulation.desk import Columns, Desk, Rows, Series
+from research.simulation.plan import Plan
 
 _ROOM: Final = 4096
 _BARS_A_ROW: Final = 16
@@ -56,16 +57,14 @@ class Session:
         self._run = compiled.functions().run if is_compiled else kernel.run
         self._bars = Columns(*(self._ready(column) for column in columns))
 
-    def play(
-        self, signals: NDArray[np.int64], numbers: Sequence[float], legs: Sequence[float], seed: int
-    ) -> Played:
-        """Play signals under the models' numbers.
+    def play(self, signals: NDArray[np.int64], plan: Plan) -> Played:
+        """Play signals by a plan.
 
         Shapes: signals (A * T,) of bits.
         """
         events = trades = _ROOM + self.bar_count // _BARS_A_ROW
         while True:
-            desk = self._desk(numbers, legs, seed, events, trades)
+            desk = self._desk(plan, events, trades)
             self._run(desk, self._ready(signals))
             played = _played(desk)
             event_count, trade_count = desk.count[slots.EVENT_COUNT], desk.count[slots.TRADE_COUNT]
@@ -74,25 +73,18 @@ class Session:
             # Once more, with as much room as it took: the kernel has counted what it did not write.
             events, trades = max(events, int(event_count)), max(trades, int(trade_count))
 
-    def _desk(
-        self,
-        numbers: Sequence[float],
-        legs: Sequence[float],
-        seed: int,
-        events: int,
-        trades: int,
-    ) -> Desk:
+    def _desk(self, plan: Plan, events: int, trades: int) -> Desk:
         asset_count = len(self.keys)
         count = self._integers(slots.COUNT_SLOTS)
         count[slots.EVENT_ROOM], count[slots.TRADE_ROOM] = events, trades
-        window = numbers[slots.THROTTLE_TRADES]
+        window = plan.numbers[slots.THROTTLE_TRADES]
         ready, floats, integers = self._ready, self._floats, self._integers
         return Desk(
             bars=self._bars,
-            p=ready(np.array(numbers, np.float64)),
-            legs=ready(np.array(legs, np.float64)),
+            p=ready(np.array(plan.numbers, np.float64)),
+            legs=ready(np.array(plan.legs, np.float64)),
             keys=ready(self.keys),
-            seed=seed,
+            seed=plan.seed,
             account=floats(slots.ACCOUNT_SLOTS),
             count=count,
             pos=floats(asset_count * slots.ASSET_SLOTS),

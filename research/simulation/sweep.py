@@ -14,27 +14,24 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from research.simulation import compiled, plan
+from research.simulation import compiled
 from research.simulation.costs import CostModel
-from research.simulation.engine import (
+from research.simulation.engine import result_of
+from research.simulation.errors import InvalidField
+from research.simulation.execution import ExecutionModel
+from research.simulation.inputs import (
     AT_THE_OPEN,
     FREE,
     UNLIMITED,
     Bars,
     Signals,
-    as_config,
-    as_model,
-    as_sizing,
+    bar_count_of,
     check_bars,
-    check_models,
     check_volume,
-    result_of,
+    planned,
     signal_bits,
 )
-from research.simulation.errors import InvalidField
-from research.simulation.execution import ExecutionModel
 from research.simulation.metrics import measure
-from research.simulation.parameters import checked_number
 from research.simulation.result import SimulationResult, check_played
 from research.simulation.risk import RiskModel
 from research.simulation.run_config import RunConfig
@@ -105,8 +102,7 @@ def _results(bars: Bars, points: Iterable[SweepPoint], jobs: int) -> Iterator[Sw
     for batch, point_count in _batches(points):
         is_compiled = session is not None and session.is_compiled
         if session is None or (not is_compiled and compiled.is_available()):
-            bar_count = int(np.size(bars.get("at_ns", ())))
-            is_compiled = compiled.is_worth_it(bar_count * point_count)
+            is_compiled = compiled.is_worth_it(bar_count_of(bars) * point_count)
         if session is None:
             check_bars(bars, needs_volume=False, is_compiled=is_compiled)
         if session is None or session.is_compiled != is_compiled:
@@ -132,17 +128,14 @@ def _batches(points: Iterable[SweepPoint]) -> Iterator[tuple[list[SweepPoint], i
 
 
 def _play(bars: Bars, session: Session, point: SweepPoint) -> SweepResult:
-    sizing = as_sizing(point.size)
-    execution = as_model(ExecutionModel, point.execution)
-    costs, risk = as_model(CostModel, point.costs), as_model(RiskModel, point.risk)
-    cash = checked_number("SweepPoint", "cash", point.cash, above=0.0)
-    check_models(sizing, execution, risk)
-    config = as_config(point.config, point.seed)
-    if plan.needs_volume(execution):
+    plan = planned(
+        "SweepPoint", point.size, point.cash, point.execution, point.costs, point.risk,
+        point.seed, point.config,
+    )  # fmt: skip
+    if plan.needs_volume:
         check_volume(bars)
     signals = signal_bits(
         session.bar_count, point.entries, point.exits, point.short_entries, point.short_exits
     )
-    numbers = plan.numbers(cash, sizing, execution, costs, risk, config)
-    played = session.play(signals, numbers, plan.ladder(risk), config.seed)
+    played = session.play(signals, plan)
     return SweepResult(bars["at_ns"], played, is_compiled=session.is_compiled)

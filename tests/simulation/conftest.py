@@ -8,10 +8,10 @@ import pytest
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from research.simulation import plan
 from research.simulation.chance import uniform
 from research.simulation.costs import CostModel
 from research.simulation.execution import ExecutionModel
+from research.simulation.plan import plan_of
 from research.simulation.result import events_table, trades_table
 from research.simulation.risk import RiskModel
 from research.simulation.run_config import RunConfig
@@ -124,11 +124,8 @@ class Market:
             [self.at_ns, *(np.ascontiguousarray(each.ravel()) for each in columns)],
             is_compiled=is_compiled,
         )
-        numbers = plan.numbers(
-            self.cash, self.sizing, self.execution, self.costs, self.risk, self.config
-        )
-        signals = np.ascontiguousarray(self.signals.ravel())
-        return session.play(signals, numbers, plan.ladder(self.risk), self.config.seed)
+        plan = plan_of(self.cash, self.sizing, self.execution, self.costs, self.risk, self.config)
+        return session.play(np.ascontiguousarray(self.signals.ravel()), plan)
 
     def tables(self) -> tuple[dict[str, NDArray], dict[str, NDArray], Played]:
         """Return events and trades, with the number of the asset in each, and what was played."""

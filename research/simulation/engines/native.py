@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from research.simulation import compiled, slots
-from research.simulation.engine import AT_THE_OPEN, FREE, UNLIMITED, simulate
+from research.simulation.engine import simulate
 from research.simulation.engines.question import REVERSAL, SHORT, Question, leaf_paths
+from research.simulation.inputs import AT_THE_OPEN, FREE, UNLIMITED
 from research.simulation.result import SimulationResult
 from research.simulation.run_config import RunConfig
 from research.simulation.sizing import SIZING_KINDS

@@ -8,12 +8,12 @@ look like an answer to this one.
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from research.simulation.engine import Bars, Signals
 from research.simulation.engines.errors import CannotActOn, UnknownEngine
 from research.simulation.engines.native import NativeEngine
 from research.simulation.engines.question import Question, asked
 from research.simulation.engines.raptorbt import RaptorbtEngine
 from research.simulation.engines.vectorbt import VectorbtEngine
+from research.simulation.inputs import Bars, Signals
 from research.simulation.result import SimulationResult
 
 

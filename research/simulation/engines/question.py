@@ -11,22 +11,22 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from research.simulation import plan, slots
+from research.simulation import slots
 from research.simulation.costs import CostModel
-from research.simulation.engine import (
+from research.simulation.execution import ExecutionModel
+from research.simulation.inputs import (
     AT_THE_OPEN,
     FREE,
     UNLIMITED,
     Bars,
     Signals,
+    as_config,
     as_model,
     as_sizing,
     check_bars,
-    check_models,
+    planned,
     signal_bits,
 )
-from research.simulation.execution import ExecutionModel
-from research.simulation.parameters import checked_number
 from research.simulation.risk import RiskModel
 from research.simulation.run_config import RunConfig
 from research.simulation.sizing import Sizing
@@ -112,20 +112,20 @@ def asked(
 
     Raises: InvalidBars, InvalidSignals, InvalidField, UnknownField.
     """
-    sizing = as_sizing(size)
+    sizing, config = as_sizing(size), as_config(config, seed)
     execution = as_model(ExecutionModel, execution)
     costs, risk = as_model(CostModel, costs), as_model(RiskModel, risk)
-    check_models(sizing, execution, risk)
-    check_bars(bars, plan.needs_volume(execution), is_compiled=False)
+    plan = planned("simulate", sizing, cash, execution, costs, risk, seed, config)
+    check_bars(bars, plan.needs_volume, is_compiled=False)
     return Question(
         bars=bars,
         signals=signal_bits(len(bars["at_ns"]), entries, exits, short_entries, short_exits),
         sizing=sizing,
-        cash=checked_number("simulate", "cash", cash, above=0.0),
+        cash=float(cash),
         execution=execution,
         costs=costs,
         risk=risk,
-        config=RunConfig(seed=seed) if config is None else config,
+        config=config,
     )
 
 
