@@ -5,18 +5,21 @@ a compiler takes. Bars are counted by those of the order's own asset.
 """
 
 import math
-from typing import Any
+from typing import Any, Final
 
 from research.simulation.chance import FRACTION_STREAM, PARTIAL_STREAM, uniform
 from research.simulation.desk import Desk
 from research.simulation.notes import latency_ms_of, note, refuse
 from research.simulation.orders import fails, latency_ns
 from research.simulation.slots import (
+    ASSET_SLOTS,
     CANCELLED,
+    ENTERED,
     FAILED,
     FAILURE,
     FAILURE_BACKOFF_BARS,
     FAILURE_RETRIES,
+    HELD,
     NONE,
     NUMBER_SLOTS,
     ORDER_NUMBER,
@@ -41,6 +44,9 @@ from research.simulation.slots import (
     SIZE_VALUE,
     UNITS,
 )
+
+REST: Final = 1e-6
+"""The part of what was entered that a partial fill does not cut any more."""
 
 
 def give(desk: Desk, asset: int, decided: int, first: int, side: int, reason: int) -> None:
@@ -124,15 +130,21 @@ def attempt_fails(
 
 
 def filled_part(desk: Desk, asset: int, asked: float, volume: float) -> float:
-    """Return how much of what was asked for a fill brings."""
+    """Return how much of what was asked for a fill brings.
+
+    The draws count the fills before, not the failures: switching those on leaves these as they
+    were. Of an exit the last millionth of what was entered is not cut again, or it would never end.
+    """
     p, n = desk.p, asset * NUMBER_SLOTS
     quantity = asked
-    if p[PARTIAL_PROBABILITY] > 0.0:
-        seed, key = desk.seed, desk.keys[asset]
-        number, attempt = desk.num[n + PENDING_NUMBER], desk.num[n + PENDING_ATTEMPT]
-        if uniform(seed, PARTIAL_STREAM, key, number, attempt) < p[PARTIAL_PROBABILITY]:
+    at = asset * ASSET_SLOTS
+    is_rest = desk.pos[at + HELD] != 0.0 and asked < desk.pos[at + ENTERED] * REST
+    if p[PARTIAL_PROBABILITY] > 0.0 and not is_rest:
+        seed, key, number = desk.seed, desk.keys[asset], desk.num[n + PENDING_NUMBER]
+        fill = desk.num[n + PENDING_ATTEMPT] - desk.num[n + PENDING_FAILURES]
+        if uniform(seed, PARTIAL_STREAM, key, number, fill) < p[PARTIAL_PROBABILITY]:
             least, most = p[PARTIAL_LEAST], p[PARTIAL_MOST]
-            drawn = uniform(seed, FRACTION_STREAM, key, number, attempt)
+            drawn = uniform(seed, FRACTION_STREAM, key, number, fill)
             quantity = asked * (least + (most - least) * drawn)
     if p[PARTIAL_VOLUME_SHARE] < math.inf:
         quantity = min(quantity, p[PARTIAL_VOLUME_SHARE] * volume)

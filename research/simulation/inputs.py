@@ -26,6 +26,9 @@ M = TypeVar("M", ExecutionModel, CostModel, RiskModel)
 Bars = Mapping[str, NDArray[Any]]
 Signals = NDArray[np.bool_] | Sequence[bool]
 
+AT_NS_MOST: Final = 2**61
+PRICE_LEAST: Final = 1e-200
+
 AT_THE_OPEN: Final = ExecutionModel()
 FREE: Final = CostModel()
 UNLIMITED: Final = RiskModel()
@@ -63,14 +66,36 @@ def check_bars(bars: Bars, needs_volume: bool, *, is_compiled: bool, asset: str 
 
     Raises: InvalidBars.
     """
+    _check_kinds(bars, asset)
     if not (is_compiled and _is_sound(bars)):
         fault = first_fault(bars)
         if fault is not None:
             raise InvalidBars(fault.column, fault.row, fault.reason, asset)
-    if len(bars["at_ns"]) < 2:
+    at_ns = bars["at_ns"]
+    if len(at_ns) < 2:
         raise InvalidBars("at_ns", -1, "one row; an order fills at the next one", asset)
+    if not -AT_NS_MOST <= at_ns[0] <= at_ns[-1] <= AT_NS_MOST:
+        row = 0 if at_ns[0] < -AT_NS_MOST else int((at_ns > AT_NS_MOST).argmax())
+        reason = f"{int(at_ns[row])} is more than 73 years from 1970: latencies would not fit"
+        raise InvalidBars("at_ns", row, reason, asset)
+    if bars["low"].min() < PRICE_LEAST:
+        row = int(bars["low"].argmin())
+        reason = f"{float(bars['low'][row])!r} is below {PRICE_LEAST:g}, too small to divide by"
+        raise InvalidBars("low", row, reason, asset)
     if needs_volume:
         check_volume(bars, asset)
+
+
+def _check_kinds(bars: Bars, asset: str) -> None:
+    """Refuse columns that are no plain arrays: what a mask or an index means is not for us to say.
+
+    Raises: InvalidBars.
+    """
+    for name in ARRAYS:
+        column = bars.get(name)
+        if column is not None and type(column) is not np.ndarray:
+            reason = f"a {type(column).__name__}; give an array: numpy.asarray(...)"
+            raise InvalidBars(name, -1, reason, asset)
 
 
 def check_volume(bars: Bars, asset: str = "") -> None:
@@ -158,6 +183,8 @@ def as_sizing(size: float | Sizing) -> Sizing:
 
 def _checked_signals(name: str, signals: Signals, bar_count: int) -> NDArray[np.bool_]:
     """Return signals as an array, or refuse what is not one bool for each bar."""
+    if isinstance(signals, np.ma.MaskedArray):
+        raise InvalidSignals(name, "is masked; say what a masked bar means: filled(False)")
     array = np.asarray(signals)
     if array.ndim != 1:
         raise InvalidSignals(name, f"has {array.ndim} dimensions, not 1")

@@ -336,19 +336,11 @@ def test_account_that_outgrows_a_float(make_bars):
 
 
 def test_extreme_prices_give_finite_figures_or_none(make_bars):
-    bars = make_bars([1e-300, 1e-300, 1e300, 1e300], [1e-300, 1e-300, 1e300, 1e300])
+    bars = make_bars([1e-190, 1e-190, 1e300, 1e300], [1e-190, 1e-190, 1e300, 1e300])
     sizing = Sizing(kind="equity_fraction", value=1.0)
-    result = simulate(bars, [True, False, False, False], [False] * 4, size=sizing, cash=1e-300)
+    result = simulate(bars, [True, False, False, False], [False] * 4, size=sizing, cash=1e-190)
     assert np.isfinite(result.equity).all()
     assert all(np.isfinite(value) for value in result.metrics.values())
-
-
-def test_price_too_small_to_divide_by_is_rejected(make_bars):
-    bars = make_bars([5e-324, 5e-324])
-    sizing = Sizing(kind="equity_fraction", value=1.0)
-    result = simulate(bars, [True, False], [False, False], size=sizing)
-    assert result.events["reason"][1] == "insufficient_cash"
-    assert result.equity.tolist() == [1e6, 1e6]
 
 
 def test_result_and_inputs_are_left_alone(make_bars):
@@ -391,3 +383,49 @@ def test_a_seed_is_given_once(make_bars, at):
     by_seed = simulate(bars, *signals, seed=5)
     by_config = simulate(bars, *signals, config={"seed": 5})
     assert by_seed.equity.tobytes() == by_config.equity.tobytes()
+
+
+def test_a_clock_that_no_latency_fits_into_is_refused(make_bars, at):
+    bars = make_bars([1.0, 2.0, 3.0])
+    late = {**bars, "at_ns": np.array([0, 1, 2**62], np.int64)}
+    early = {**bars, "at_ns": np.array([-(2**62), 1, 2], np.int64)}
+    for found, row in ((late, 2), (early, 0)):
+        with pytest.raises(InvalidBars, match=f"at_ns, row {row}: .* 73 years from 1970"):
+            simulate(found, at(3, 0), at(3, 1))
+
+
+def test_a_price_that_cannot_be_divided_by_is_refused(make_bars, at):
+    with pytest.raises(InvalidBars, match="low, row 1: .* too small to divide by"):
+        simulate(make_bars([1.0, 5e-324, 3.0]), at(3, 0), at(3, 1))
+
+
+def test_masked_and_foreign_arrays_are_refused_by_name(make_bars, at):
+    bars = make_bars([1.0, 2.0, 3.0])
+    with pytest.raises(InvalidBars, match="close: a MaskedArray; give an array"):
+        simulate({**bars, "close": np.ma.masked_all(3)}, at(3, 0), at(3, 1))
+    with pytest.raises(InvalidBars, match="open: a list; give an array"):
+        simulate({**bars, "open": [1.0, 2.0, 3.0]}, at(3, 0), at(3, 1))
+    with pytest.raises(InvalidSignals, match="entries: is masked"):
+        simulate(bars, np.ma.masked_all(3, bool), at(3, 1))
+
+
+def test_an_exit_that_always_fills_in_part_ends(make_bars, at):
+    bars = make_bars([10.0] * 60)
+    partial = {"partial_fills": {"probability": 1.0, "fill_range": [0.5, 0.5]}}
+
+    result = simulate(bars, at(60, 0), at(60, 5), execution=partial, costs={"fixed_fee": 1.0})
+
+    assert result.trades["exit_bar"].tolist() == [26]  # halved till a millionth of it is left
+    assert (result.events["quantity"][result.events["kind"] == "partial"] > 0.0).all()
+
+
+def test_failures_leave_the_draws_of_partial_fills_as_they_were(make_bars, at):
+    bars = make_bars([10.0] * 30)
+    partial = {"partial_fills": {"probability": 0.7, "fill_range": [0.1, 0.9]}}
+    failing = {**partial, "failures": {"base_rate": 0.5, "retries": 20, "backoff_bars": 0}}
+    for seed in range(20):
+        calm, troubled = (
+            simulate(bars, at(30, 0), at(30), execution=each, seed=seed).trades["quantity"]
+            for each in (partial, failing)
+        )
+        assert calm.tolist() == troubled.tolist()
