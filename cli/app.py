@@ -37,6 +37,7 @@ COMMANDS: Final = {
     "fsck": "verify every object, link and move",
     "gc": "pack, and remove what no ref reaches",
     "stats": "count objects, runs and bytes",
+    "doctor": "say what this machine can do",
 }
 _HELP: Final = (
     "git for quantitative research: every input and output of every run is an immutable object,"

@@ -7,10 +7,14 @@ import typer
 from cli import exits, render
 from cli.context import open_context, say
 from cli.experiments import print_experiments
+from research.context import Context
 from research.errors import BadInput, RunFailed
+from research.experiments import explain as explainer
 from research.experiments import look_ahead, runs
 from research.experiments import run as runner
+from research.experiments.explain import Difference, Explanation
 from research.experiments.export import instant_text
+from research.experiments.limits import Limits, parse_limits
 from research.experiments.look_ahead import Cut, Decision, LookAheadReport
 from research.experiments.parameters import parse_assignment
 from research.experiments.recipe import Request
@@ -50,6 +54,15 @@ def run(
     cuts: Annotated[
         int | None, typer.Option("--cuts", metavar="N", help="so many cuts instead of 5")
     ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="run nothing: say hit or miss, and why")
+    ] = False,
+    timeout: Annotated[
+        str | None, typer.Option(metavar="TIME", help="fail after so long: 90, 5m, 1h")
+    ] = None,
+    memory: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="fail above so much: 500MB, 2GiB")
+    ] = None,
     as_list: Annotated[bool, typer.Option("--list", help="list the experiments")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON document")] = False,
 ) -> None:
@@ -64,24 +77,17 @@ def run(
         return
     if experiment is None:
         raise BadInput("name an experiment; ros experiments lists them")
-    if cuts is not None and not checks_look_ahead:
-        raise BadInput("--cuts goes with --check-look-ahead")
-    look_ahead.check_cuts(look_ahead.CUTS if cuts is None else cuts)
+    if explain and (force or checks_look_ahead):
+        raise BadInput("--explain runs nothing")
+    _check_cuts(cuts, checks_look_ahead=checks_look_ahead)
+    limits = parse_limits(timeout, memory)
     context = open_context()
-    request = Request(
-        experiment_id=experiment,
-        overrides=[parse_assignment(text) for text in param or []],
-        dataset=dataset,
-        seed=seed,
-    )
-    try:
-        performed = runner.run(context, request, name=name, force=force)
-    except RunFailed as failure:
-        if as_json:
-            failed = runs.read_run(context.store, context.store.resolve(failure.run_id), name)
-            render.emit(_document(context.store, Performed(manifest=failed, is_cached=False)))
-        raise
-    _say_notes(performed)
+    overrides = [parse_assignment(text) for text in param or []]
+    request = Request(experiment_id=experiment, overrides=overrides, dataset=dataset, seed=seed)
+    if explain:
+        _explain(explainer.explain(context, request), as_json=as_json)
+        return
+    performed = _perform(context, request, name, force=force, limits=limits, as_json=as_json)
     found = None
     if checks_look_ahead:
         found = look_ahead.examine(context, performed.manifest, cuts or look_ahead.CUTS)
@@ -93,6 +99,69 @@ def run(
             _print_look_ahead(found)
     if found is not None and found.verdict != "clean":
         raise typer.Exit(exits.NO)
+
+
+def _check_cuts(cuts: int | None, *, checks_look_ahead: bool) -> None:
+    if cuts is not None and not checks_look_ahead:
+        raise BadInput("--cuts goes with --check-look-ahead")
+    look_ahead.check_cuts(look_ahead.CUTS if cuts is None else cuts)
+
+
+def _perform(
+    context: Context,
+    request: Request,
+    name: str | None,
+    *,
+    force: bool,
+    limits: Limits,
+    as_json: bool,
+) -> Performed:
+    """Run it, or have it answered; of a run that failed the document is printed too."""
+    try:
+        performed = runner.run(context, request, name=name, force=force, limits=limits)
+    except RunFailed as failure:
+        if as_json:
+            failed = runs.read_run(context.store, context.store.resolve(failure.run_id), name)
+            render.emit(_document(context.store, Performed(manifest=failed, is_cached=False)))
+        raise
+    _say_notes(performed)
+    return performed
+
+
+def _explain(found: Explanation, *, as_json: bool) -> None:
+    """Print whether the store has the answer; if not, what differs from the nearest run."""
+    nearest = found.nearest
+    if as_json:
+        render.emit(
+            {
+                "hit": found.is_hit,
+                "fingerprint": str(found.fingerprint),
+                "nearest": None if nearest is None else str(nearest.run_id),
+                "differences": [each.to_fields() for each in found.differences],
+            }
+        )
+        return
+    word = render.paint("hit", "green") if found.is_hit else render.paint("miss", "yellow")
+    if nearest is None:
+        render.line(f"{word}  no earlier run of this experiment")
+        return
+    run = render.paint(render.short(nearest.run_id), "yellow")
+    name = f"  {nearest.name}" if nearest.name else ""
+    render.line(f"{word}  {'answered by' if found.is_hit else 'nearest is'} {run}{name}")
+    if found.differences:
+        rows = [[f"  {each.part}", each.name, *_sides(each)] for each in found.differences]
+        render.table(["  PART", "NAME", "THEN", "NOW"], rows)
+
+
+def _sides(each: Difference) -> list[str]:
+    """Write a value then and now; of code and of files, what became of them."""
+    is_file = each.part == "dataset" and each.name not in ("dataset", "input")
+    if each.part == "code" or is_file:
+        state = "removed" if each.now is None else "added" if each.then is None else "changed"
+        return ["", state]
+    return [
+        render.number(value) if value is not None else "none" for value in (each.then, each.now)
+    ]
 
 
 def _say_notes(performed: Performed) -> None:

@@ -66,6 +66,7 @@ def _print(context: Context, manifest: RunManifest) -> None:
             "took": render.duration(manifest.seconds),
             "by": f"{run['user']}@{run['host']}" + (f" for {run['agent']}" if run["agent"] else ""),
             "git": f"{git['commit'][:12]}{dirty}" if git.get("commit") else None,
+            "sandbox": None if manifest.sandbox is None else manifest.sandbox["level"],
             "replay of": None if manifest.replay_of is None else render.short(manifest.replay_of),
             "fingerprint": str(manifest.recipe_id),
             "outcome": None if manifest.outcome_id is None else str(manifest.outcome_id),
@@ -73,6 +74,10 @@ def _print(context: Context, manifest: RunManifest) -> None:
     )
     if manifest.error is not None:
         _print_error(context, manifest)
+    if manifest.nondeterminism:
+        render.heading("Asked for what no fingerprint holds")
+        rows = [[each["what"], each["where"]] for each in manifest.nondeterminism]
+        render.table(["WHAT", "WHERE"], rows)
     render.heading("Inputs")
     environment = recipe["environment"]
     distributions = ", ".join(

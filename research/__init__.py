@@ -18,12 +18,17 @@ HOMES: Final = {
     "DonchianBreakout": "research.simulation.strategies",
     "EmaCrossover": "research.simulation.strategies",
     "ExecutionModel": "research.simulation.execution",
+    "Experiment": "research.experiments.experiment",
     "ExperimentSpec": "research.experiments.spec",
     "Indicators": "research.simulation.view",
     "ParameterError": "research.experiments.spec",
+    "ParameterSweepRequest": "research.experiments.requests",
     "RiskModel": "research.simulation.risk",
     "RsiReversion": "research.simulation.strategies",
+    "RunArtifact": "research.experiments.run_artifact",
     "RunConfig": "research.simulation.run_config",
+    "RunManifest": "research.experiments.runs",
+    "SimulationRequest": "research.experiments.requests",
     "SimulationResult": "research.simulation.result",
     "Sizing": "research.simulation.sizing",
     "SmaCrossover": "research.simulation.strategies",
@@ -38,6 +43,10 @@ HOMES: Final = {
     "donchian_channel": "research.simulation.indicators",
     "exponential_moving_average": "research.simulation.indicators",
     "relative_strength_index": "research.simulation.indicators",
+    "replay_simulation": "research.experiments.simulations",
+    "run_batch_simulation": "research.experiments.simulations",
+    "run_parameter_sweep": "research.experiments.simulations",
+    "run_single_simulation": "research.experiments.simulations",
     "save_table": "research.experiments.output",
     "simple_moving_average": "research.simulation.indicators",
     "simulate": "research.simulation.engine",
@@ -47,8 +56,17 @@ HOMES: Final = {
 
 if TYPE_CHECKING:
     from research.context import create_experiment_context as create_experiment_context
+    from research.experiments.experiment import Experiment as Experiment
     from research.experiments.look_ahead import check_look_ahead as check_look_ahead
     from research.experiments.output import save_table as save_table
+    from research.experiments.requests import ParameterSweepRequest as ParameterSweepRequest
+    from research.experiments.requests import SimulationRequest as SimulationRequest
+    from research.experiments.run_artifact import RunArtifact as RunArtifact
+    from research.experiments.runs import RunManifest as RunManifest
+    from research.experiments.simulations import replay_simulation as replay_simulation
+    from research.experiments.simulations import run_batch_simulation as run_batch_simulation
+    from research.experiments.simulations import run_parameter_sweep as run_parameter_sweep
+    from research.experiments.simulations import run_single_simulation as run_single_simulation
     from research.experiments.spec import ExperimentSpec as ExperimentSpec
     from research.experiments.spec import ParameterError as ParameterError
     from research.simulation.calls import CallEntries as CallEntries

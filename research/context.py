@@ -119,6 +119,18 @@ def find_store(folder: Path) -> Path:
     raise WorkspaceMissing(str(folder))
 
 
+def cache_folder() -> Path:
+    """Return where things lie that can be made again, outside every store.
+
+    ``ROS_CACHE_DIR``, else a folder below ``XDG_CACHE_HOME`` or ``~/.cache``.
+    """
+    own = os.environ.get("ROS_CACHE_DIR")
+    if own:
+        return Path(own).absolute()
+    shared = os.environ.get("XDG_CACHE_HOME")
+    return (Path(shared) if shared else Path.home() / ".cache") / "research-os"
+
+
 def software_version() -> str:
     """Return the version of Research OS that runs."""
     from importlib.metadata import PackageNotFoundError, version

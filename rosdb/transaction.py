@@ -56,7 +56,9 @@ class Transaction:
         self._lock = lock
         self._now_ns = now_ns
         self._who = who
-        self._why = why
+        self.why = why
+        """What the journal will say of it; it may be said as late as when it is known."""
+
         self._known: dict[ObjectId, Link] = {}
         self._pending: dict[Link, bytes] = {}
         self._pending_bytes = 0
@@ -183,7 +185,7 @@ class Transaction:
                     raise RefMoved(name, _text(expected), _text(old))
                 moves.append((name, old, new))
             end = self._journal.append(
-                end, moves, at_ns=self._now_ns(), who=self._who, why=self._why
+                end, moves, at_ns=self._now_ns(), who=self._who, why=self.why
             )
             self._ref_tail.note(moves, end)
 

@@ -131,6 +131,7 @@ HIDDEN_IMPORTS: dict[tuple[str, str], str] = {
     ("research/simulation/compiled.py", "logging"): "5 ms, for a word where numba is not there",
     ("research/simulation/sweep.py", "concurrent.futures"): "15 ms, where a sweep has jobs",
     ("rosdb/settings.py", "tomllib"): "20 ms, where somebody has changed a setting",
+    ("research/experiments/options.py", "tomllib"): "20 ms, where a workspace has options",
     ("cli/app.py", "cli"): "a process runs one command, and loads that one only",
 }
 

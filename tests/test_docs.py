@@ -91,7 +91,7 @@ def test_page_prints_what_it_says(page, folder, transcript):
         return f"```{language}\n{block}```"
 
     new = BLOCK.sub(renewed, old)
-    if os.environ.get("WRITE_DOCS"):
+    if os.environ.get("WRITE_DOCS") == "1":
         page.write_text(new, "utf-8")
 
     assert comparable(new) == comparable(page.read_text("utf-8"))

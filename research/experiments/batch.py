@@ -17,6 +17,7 @@ from research.context import Context
 from research.datasets.snapshot import Snapshot
 from research.experiments import run
 from research.experiments.capsule import Answer, Capsule
+from research.experiments.conditions import conditions_of
 from rosdb import Link, Record
 
 BATCH_RUNS_MAX: Final = 32
@@ -102,7 +103,7 @@ def _box(folder: Path) -> Capsule:
 
 def _run_all(context: Context, under: Sequence[_Under], jobs: int) -> None:
     """Run the children, so many at a time; the store is used by this thread alone."""
-    waiting = list(reversed(under))
+    waiting, conditions = list(reversed(under)), conditions_of(context)
     at_work: dict[Future[Answer], _Under] = {}
     with ThreadPoolExecutor(jobs) as pool:
         try:
@@ -111,7 +112,8 @@ def _run_all(context: Context, under: Sequence[_Under], jobs: int) -> None:
                     each = waiting.pop()
                     each.started = context.monotonic()
                     run.fill(context.store, each.box, each.recipe)
-                    at_work[pool.submit(each.box.run, each.recipe)] = each
+                    asked = pool.submit(each.box.run, each.recipe, conditions)
+                    at_work[asked] = each
                 for done in wait(at_work, return_when=FIRST_COMPLETED).done:
                     each = at_work.pop(done)
                     each.seconds = context.monotonic() - each.started
@@ -125,7 +127,7 @@ def _run_all(context: Context, under: Sequence[_Under], jobs: int) -> None:
 
 def _record(context: Context, under: Sequence[_Under]) -> None:
     """Record what came of each run, all together; of one that did not end, that it was stopped."""
-    with context.store.transaction(f"{len(under)} runs ended") as tx:
+    with context.store.transaction() as tx:
         for each in under:
             if each.answer is None:
                 ending = run.Ending(error=run.INTERRUPTION)
@@ -134,3 +136,4 @@ def _record(context: Context, under: Sequence[_Under]) -> None:
                 run.put_answer(
                     context, tx, each.run_id, each.state, each.box, each.answer, each.seconds
                 )
+        tx.why = f"{len(under)} runs ended"

@@ -10,19 +10,19 @@ import json
 import os
 import shutil
 import signal
-import site
 import stat
 import subprocess
-import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from research.errors import BrokenExperiment
-from research.experiments import environment
+from research.experiments import environment, limits, sandbox
+from research.experiments.child_error import ChildError, death, read_error, with_advice
 from research.experiments.closure import brokers
+from research.experiments.conditions import AS_PINNED, Conditions
 from research.experiments.spec import ExperimentSpec
 from rosdb import (
     UTF8,
@@ -45,35 +45,6 @@ RESULT_BYTES_MAX: Final = 64 * 1024 * 1024
 TABLE_SUFFIX: Final = ".table"
 
 _HARNESS: Final = Path(__file__).parent / "child" / "harness.py"
-# What an interpreter and its libraries read by themselves: their own files, the time zones, the
-# machine's description. Nothing that a dataset could be.
-_SYSTEM_READABLE: Final = (
-    "/lib",
-    "/lib64",
-    "/usr/lib",
-    "/usr/lib64",
-    "/usr/local/lib",
-    "/usr/share/zoneinfo",
-    "/usr/share/locale",
-    "/etc/localtime",
-    "/etc/ld.so.cache",
-    "/proc/cpuinfo",
-    "/proc/meminfo",
-    "/proc/self",
-    "/sys/devices/system/cpu",
-    "/System/Library",
-)
-# Where a system's own interpreter lives there is more than interpreters.
-_SHARED_PREFIXES: Final = frozenset({"/", "/usr", "/usr/local"})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChildError:
-    """Why the child did not answer."""
-
-    kind: str
-    message: str
-    where: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +55,11 @@ class Answer:
     error: ChildError | None
     log: bytes
     log_bytes_cut: int
+    sandbox: Mapping[str, Any] | None = None
+    """Which walls stood around the child, as it says."""
+
+    nondeterminism: Sequence[Mapping[str, str]] = ()
+    """Where it asked for what no recipe holds: ``what`` and ``where``."""
 
 
 class Capsule:
@@ -94,6 +70,7 @@ class Capsule:
         self.output = folder / "output"
         self._child: subprocess.Popen[bytes] | None = None
         self._is_stopped = False
+        self._reached: limits.Reached | None = None
         for name in ("code", "input", "output", "home"):
             (folder / name).mkdir()
 
@@ -120,7 +97,7 @@ class Capsule:
         """Write a dataset's raw files."""
         write_folder(store, tree_id, self.folder / "input" / "files")
 
-    def run(self, recipe: Record) -> Answer:
+    def run(self, recipe: Record, conditions: Conditions = AS_PINNED) -> Answer:
         """Run the child to its end."""
         fields = recipe.fields
         self._write_request(
@@ -128,23 +105,24 @@ class Capsule:
             experiment=fields["experiment"],
             parameters=fields["parameters"],
             seed=fields["seed"],
+            conditions=conditions,
         )
-        status, log, cut = self._start("run")
+        status, log, cut = self._start("run", conditions)
+        if self._reached is not None:
+            message = limits.message_of(self._reached, conditions.limits)
+            return _answer(ChildError(kind=self._reached, message=message, where=""), log, cut)
         result = self._read_result()
         if result is None:
-            return _answer(_death(status), log, cut)
-        if not result["ok"]:
-            return _answer(_read_error(result), log, cut)
-        unforeseen = environment.unforeseen(fields["environment"], result["loaded"])
-        if unforeseen:
-            module = unforeseen[0]
-            message = (
-                f"it imported {module!r}, which its imports do not show, so that no fingerprint"
-                f" holds it: import it by a plain statement, or declare include=[{module!r}]"
-            )
-            error = ChildError(kind="UndeclaredImport", message=message, where="")
-            return _answer(error, log, cut)
-        return Answer(metrics=result["metrics"], error=None, log=log, log_bytes_cut=cut)
+            return _answer(death(status), log, cut)
+        metrics, error = _judge(result, recipe, conditions)
+        return Answer(
+            metrics=metrics,
+            error=error,
+            log=log,
+            log_bytes_cut=cut,
+            sandbox=sandbox.read_reached(result.get("sandbox")),
+            nondeterminism=sandbox.read_sources(result.get("nondeterminism")),
+        )
 
     def stop(self) -> None:
         """End the child with all that it has started; whoever waits for it learns of it."""
@@ -161,9 +139,9 @@ class Capsule:
         status, _, _ = self._start("describe")
         result = self._read_result()
         if result is None:
-            raise BrokenExperiment(experiment_id, _death(status).message)
+            raise BrokenExperiment(experiment_id, death(status).message)
         if not result["ok"]:
-            error = _read_error(result)
+            error = read_error(result)
             place = f" ({error.where})" if error.where else ""
             raise BrokenExperiment(experiment_id, f"{error.kind}: {error.message}{place}")
         spec: dict[str, Any] = result["spec"]
@@ -187,7 +165,13 @@ class Capsule:
         return put_folder(tx, self.output, special)
 
     def _write_request(
-        self, *, entry: str, experiment: str, parameters: Mapping[str, Any], seed: int
+        self,
+        *,
+        entry: str,
+        experiment: str,
+        parameters: Mapping[str, Any],
+        seed: int,
+        conditions: Conditions = AS_PINNED,
     ) -> None:
         request = {
             "capsule": VERSION,
@@ -195,24 +179,19 @@ class Capsule:
             "experiment": experiment,
             "parameters": spell_floats(parameters),
             "seed": seed,
-            "forbidden": sorted(brokers()),
-            "readable": _readable(),
-            "loadable": site.getsitepackages(),
+            "forbidden": sorted(brokers(conditions.forbidden)),
+            **conditions.walls(),
         }
         (self.folder / "request.json").write_text(json.dumps(request), "utf-8")
 
-    def _start(self, task: str) -> tuple[int, bytes, int]:
-        variables = dict(environment.VARIABLES)
+    def _start(self, task: str, conditions: Conditions = AS_PINNED) -> tuple[int, bytes, int]:
+        variables = conditions.apply_to(environment.VARIABLES)
         variables["HOME"] = variables["TMPDIR"] = str(self.folder / "home")
         log_path = self.folder / "log"
-        # -P and -s: neither the working directory nor the user's site-packages is importable.
-        # Not -I: it would ignore PYTHONHASHSEED. -u: a log in the order of what happened, and
-        # whole up to a sudden death.
-        command = [sys.executable, "-P", "-s", "-B", "-u", str(_HARNESS), str(self.folder), task]
         with (
             log_path.open("wb") as log,
             subprocess.Popen(
-                command,
+                conditions.command(_HARNESS, self.folder, task),
                 stdin=subprocess.PIPE,  # never written to: the child ends when it is closed
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -225,11 +204,14 @@ class Capsule:
             try:
                 if self._is_stopped:
                     _kill_group(child.pid)
-                status = child.wait()
+                if conditions.limits == limits.NO_LIMITS:
+                    child.wait()
+                else:
+                    self._reached = limits.watch(child, conditions.limits)
             finally:
                 # Whatever the child has left running ends with it.
                 _kill_group(child.pid)
-                child.wait()
+                status = child.wait()
         return status, *_read_log(log_path)
 
     def _read_result(self) -> dict[str, Any] | None:
@@ -328,18 +310,6 @@ def _read_float(value: dict[str, Any]) -> Any:
     return value
 
 
-def _read_error(result: Mapping[str, Any]) -> ChildError:
-    """Read an error; text that no record could hold (a name of bad bytes) is spelled out."""
-    parts = {k: str(v).encode("utf-8", "backslashreplace") for k, v in result["error"].items()}
-    return ChildError(**{name: part.decode("utf-8") for name, part in parts.items()})
-
-
-def _readable() -> list[str]:
-    """Return the folders of the interpreter and its distributions."""
-    prefixes = {sys.prefix, sys.base_prefix, sys.exec_prefix} - _SHARED_PREFIXES
-    return sorted({*prefixes, *site.getsitepackages(), str(_HARNESS.parent), *_SYSTEM_READABLE})
-
-
 def _read_log(path: Path) -> tuple[bytes, int]:
     """Return the child's output, its middle cut out where it is too long."""
     size = path.stat().st_size
@@ -352,13 +322,23 @@ def _read_log(path: Path) -> tuple[bytes, int]:
         return head + b"\n[...]\n" + log.read(), size - 2 * half
 
 
-def _death(status: int) -> ChildError:
-    if status < 0:
-        name = next((s.name for s in signal.Signals if s == -status), f"signal {-status}")
-        return ChildError(kind="Killed", message=f"the child was ended by {name}", where="")
-    return ChildError(
-        kind="Died", message=f"the child ended with status {status} and no result", where=""
-    )
+def _judge(
+    result: Mapping[str, Any], recipe: Record, conditions: Conditions
+) -> tuple[Mapping[str, Any] | None, ChildError | None]:
+    """Return a child's metrics, or why it has none to give."""
+    if not result["ok"]:
+        return None, with_advice(read_error(result), recipe.fields["entry"])
+    packages = None if conditions.interpreter is None else conditions.interpreter.packages
+    recorded = recipe.fields["environment"]
+    unforeseen = environment.unforeseen(recorded, result["loaded"], packages)
+    if unforeseen:
+        module = unforeseen[0]
+        message = (
+            f"it imported {module!r}, which its imports do not show, so that no fingerprint"
+            f" holds it: import it by a plain statement, or declare include=[{module!r}]"
+        )
+        return None, ChildError(kind="UndeclaredImport", message=message, where="")
+    return result["metrics"], None
 
 
 def _answer(error: ChildError, log: bytes, cut: int) -> Answer:

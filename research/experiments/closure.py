@@ -1,25 +1,28 @@
 """The import closure: which code decides an experiment's outcome.
 
 Owns the static walk over imports (Law 8): modules of the workspace, of ``research`` and of the
-package that an experiment comes from are taken in as files; everything else is the interpreter's
-or a distribution's, and is named. Imports inside functions count. A constant given to
-``importlib.import_module`` or ``__import__`` counts; a computed one cannot be seen and has to be
-declared in the spec (``include``).
+package that an experiment comes from are taken in as files, packages installed in place and data
+files that are read through a package too; everything else is the interpreter's or a distribution's,
+and is named. What a file imports, ``imports`` reads; what data it reads, ``data_files``; a computed
+name cannot be seen and has to be declared in the spec (``include``).
 
 ``from research import X`` takes in the module that defines X, not the facade. The tree gets a
 facade of its own that maps just the names this closure uses.
 """
 
-import ast
+import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, NoReturn
 
 import research
-from research.errors import BadInput, BrokenExperiment, ForbiddenImport
+from research.errors import BrokenExperiment, ForbiddenImport
+from research.experiments import in_place
+from research.experiments.data_files import DataFiles
+from research.experiments.imports import Import, Source, exported, imports, read_source
 from research.experiments.registry import Registration
 
 FACADE: Final = "research"
@@ -41,25 +44,23 @@ class Closure:
     foreign: set[str] = field(default_factory=set)
 
 
-@dataclass(frozen=True, slots=True)
-class _Import:
-    module: str
-    names: tuple[str, ...]
-    line: int
-
-
-def collect(registration: Registration, include: Sequence[str] = ()) -> Closure:
+def collect(
+    registration: Registration, include: Sequence[str] = (), forbidden: Iterable[str] = ()
+) -> Closure:
     """Collect the closure of an experiment's module, imported from its root.
+
+    ``forbidden`` is what the workspace adds to the list of brokers.
 
     Raises: BrokenExperiment if a file cannot be read, ForbiddenImport if a broker is imported.
     """
-    return _Collector(registration).collect(include)
+    return _Collector(registration, brokers(forbidden)).collect(include)
 
 
-def brokers() -> frozenset[str]:
-    """Return the top-level modules that research code may not import."""
+def brokers(more: Iterable[str] = ()) -> frozenset[str]:
+    """Return the modules that research code may not import: the list, and what a workspace adds."""
     lines = BROKERS_FILE.read_text("utf-8").splitlines()
-    return frozenset(line.strip() for line in lines if line.strip() and not line.startswith("#"))
+    names = (line.partition("#")[0].strip() for line in lines)
+    return frozenset(filter(None, names)) | frozenset(more)
 
 
 def is_forbidden(module: str, forbidden: frozenset[str]) -> bool:
@@ -71,7 +72,7 @@ def is_forbidden(module: str, forbidden: frozenset[str]) -> bool:
 class _Collector:
     """One walk: modules waiting to be read, files found, names taken from the facade."""
 
-    def __init__(self, registration: Registration) -> None:
+    def __init__(self, registration: Registration, forbidden: frozenset[str]) -> None:
         self._experiment_id = registration.experiment_id
         self._entry = registration.module
         self._root = registration.root
@@ -83,7 +84,8 @@ class _Collector:
         self._facade_names: dict[str, str] = {}
         self._uses_facade = False
         self._seen: set[str] = set()
-        self._brokers = brokers()
+        self._brokers = forbidden
+        self._in_place: dict[str, Path | None] = {}
 
     def collect(self, include: Sequence[str]) -> Closure:
         self._add_module(self._entry)
@@ -114,11 +116,30 @@ class _Collector:
             return True
         self._closure.files[relative] = path
         package = module if path.name == "__init__.py" else parent
-        for imported in _imports(self._experiment_id, path, package):
+        source = read_source(self._experiment_id, path, package)
+        for imported in imports(source, FACADE):
             self._follow(imported, path)
+        root = path.parents[relative.count("/")]
+        self._add_data(source, root)
         return True
 
-    def _follow(self, imported: _Import, path: Path) -> None:
+    def _add_data(self, source: Source, root: Path) -> None:
+        """Take in the files that a module reads through its package."""
+        found = DataFiles(source, self._place)
+        for package in sorted(found.packages):
+            self._add_module(package)
+        for path in found.files:
+            if path.is_relative_to(root) and path.resolve().is_relative_to(root.resolve()):
+                self._closure.files.setdefault(path.relative_to(root).as_posix(), path)
+
+    def _place(self, module: str) -> Path | None:
+        """Return the file of a module of ours; the folder of a package without one."""
+        found = self._locate(module)
+        if found is None or found[1] is not None:
+            return None if found is None else found[1]
+        return self._root.joinpath(*module.split("."))
+
+    def _follow(self, imported: Import, path: Path) -> None:
         top = imported.module.partition(".")[0]
         for name in (imported.module, *(f"{imported.module}.{n}" for n in imported.names)):
             if is_forbidden(name, self._brokers):
@@ -138,14 +159,18 @@ class _Collector:
             return
         for name in imported.names:
             self._add_module(f"{imported.module}.{name}")
+        if "*" in imported.names:
+            place = self._place(imported.module)
+            for name in [] if place is None else exported(place):
+                self._add_module(f"{imported.module}.{name}")
 
-    def _refuse_outside(self, name: str, imported: _Import, path: Path) -> NoReturn:
+    def _refuse_outside(self, name: str, imported: Import, path: Path) -> NoReturn:
         raise BrokenExperiment(
             self._experiment_id,
             f"{path.name}, line {imported.line} imports {name}, which is no part of an experiment",
         )
 
-    def _follow_facade(self, imported: _Import, path: Path) -> None:
+    def _follow_facade(self, imported: Import, path: Path) -> None:
         self._uses_facade = True
         for name in imported.names:
             if name == "*":
@@ -171,26 +196,32 @@ class _Collector:
         if not all(part.isidentifier() for part in parts):
             return None
         if parts[0] == FACADE:
-            roots = [_RESEARCH_ROOT]
-        elif self._own_tops is None or parts[0] in self._own_tops:
-            roots = [self._root]
-        else:
-            return None
-        relative = "/".join(parts)
-        for root in roots:
-            stem = root.joinpath(*parts)
-            if (stem / "__init__.py").is_file():
-                return f"{relative}/__init__.py", stem / "__init__.py"
-            if stem.with_suffix(".py").is_file():
-                return f"{relative}.py", stem.with_suffix(".py")
-            if stem.is_dir() and any(stem.rglob("*.py")):
-                return relative, None
-        return None
+            return _found_below(_RESEARCH_ROOT, parts)
+        if self._own_tops is None or parts[0] in self._own_tops:
+            found = _found_below(self._root, parts)
+            if found is not None:
+                return found
+        root = self._root_in_place(parts[0])
+        return None if root is None else _found_below(root, parts)
+
+    def _root_in_place(self, top: str) -> Path | None:
+        """Return the folder of a package that is installed in place; it is taken in as a whole.
+
+        Its code is a person's work of today, as the workspace's is: it travels with the run.
+        """
+        if top not in self._in_place:
+            path = in_place.find_module(top)
+            self._in_place[top] = None if path is None else path.parent
+            if path is not None:
+                self._closure.foreign.add(top)  # its distribution stands in the environment
+                for each in in_place.files_of(path):
+                    self._closure.files[each.relative_to(path.parent).as_posix()] = each
+        return self._in_place[top]
 
     def _add_included(self, name: str) -> None:
         """Take in a module or a file beside the experiment that its imports do not show."""
         base = self._root.joinpath(*self._entry.split(".")[:-1])
-        path = base / name
+        path = Path(os.path.normpath(base / name))
         inside = path.resolve().is_relative_to(self._root.resolve())
         if inside and path.is_file():
             relative = path.relative_to(self._root).as_posix()
@@ -201,6 +232,18 @@ class _Collector:
             if not name.isidentifier() or find_spec(name) is None:
                 raise BrokenExperiment(self._experiment_id, f"include {name!r} is not there")
             self._closure.foreign.add(name)  # a package that is imported by a computed name
+
+
+def _found_below(root: Path, parts: Sequence[str]) -> tuple[str, Path | None] | None:
+    """Find a module below a folder: its path in the tree and its file."""
+    relative, stem = "/".join(parts), root.joinpath(*parts)
+    if (stem / "__init__.py").is_file():
+        return f"{relative}/__init__.py", stem / "__init__.py"
+    if stem.with_suffix(".py").is_file():
+        return f"{relative}.py", stem.with_suffix(".py")
+    if stem.is_dir() and any(stem.rglob("*.py")):
+        return relative, None
+    return None
 
 
 def _facade_text(names: dict[str, str]) -> str:
@@ -225,62 +268,3 @@ def _facade_text(names: dict[str, str]) -> str:
             "",
         ]
     )
-
-
-def _imports(experiment_id: str, path: Path, package: str) -> Iterator[_Import]:
-    """List what a file imports, at any depth, with relative imports made absolute."""
-    try:
-        tree = ast.parse(path.read_bytes(), filename=str(path))
-    except (SyntaxError, ValueError) as error:
-        line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
-        reason = error.msg if isinstance(error, SyntaxError) else str(error)
-        raise BrokenExperiment(experiment_id, f"{path.name}{line}: {reason}") from None
-    except OSError as error:
-        raise BadInput(f"cannot read {path}: {error.strerror}") from None
-    aliases = set()
-    for node in ast.walk(tree):
-        match node:
-            case ast.Import(names=names):
-                for alias in names:
-                    yield _Import(alias.name, (), node.lineno)
-                    if alias.name == FACADE:
-                        aliases.add(alias.asname or alias.name)
-            case ast.ImportFrom(module=module, names=names, level=level):
-                base = _absolute(module or "", level, package)
-                yield _Import(base, tuple(alias.name for alias in names), node.lineno)
-            case ast.Call(func=func, args=[ast.Constant(value=str(name)), *_]) if _is_import(func):
-                yield _Import(_absolute_name(name, package), (), node.lineno)
-    yield from _facade_attributes(tree, aliases)
-
-
-def _facade_attributes(tree: ast.AST, aliases: Iterable[str]) -> Iterator[_Import]:
-    """List ``research.X`` after ``import research``."""
-    aliases = set(aliases)
-    if not aliases:
-        return
-    for node in ast.walk(tree):
-        match node:
-            case ast.Attribute(value=ast.Name(id=name), attr=attribute) if name in aliases:
-                yield _Import(FACADE, (attribute,), node.lineno)
-
-
-def _absolute(module: str, level: int, package: str) -> str:
-    if level == 0:
-        return module
-    parts = package.split(".")
-    kept = parts[: len(parts) - (level - 1)] if package else []
-    return ".".join([*kept, module] if module else kept)
-
-
-def _absolute_name(name: str, package: str) -> str:
-    level = len(name) - len(name.lstrip("."))
-    return _absolute(name[level:], level, package)
-
-
-def _is_import(func: ast.expr) -> bool:
-    match func:
-        case ast.Name(id="__import__" | "import_module"):
-            return True
-        case ast.Attribute(value=ast.Name(id="importlib"), attr="import_module" | "__import__"):
-            return True
-    return False

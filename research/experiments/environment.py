@@ -6,7 +6,7 @@ is left out, and why, stands in ``docs/format.md`` section 3.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import Distribution, distributions
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from research.context import interpreter, packages_path
 from research.errors import BadInput
+from research.experiments import in_place
 from rosdb import Kind, id_of
 
 # The child gets these and no others, besides HOME and TMPDIR inside its folder.
@@ -33,7 +34,7 @@ _OURS: Final = "research-os"
 _REQUIREMENT: Final = re.compile(r"^\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
 # A compiler that may not change a bit: with it and without it, the kernel gives the same answer.
 COMPILERS: Final = frozenset({"numba", "llvmlite"})
-_LEFT_OUT: Final = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json")
+_LEFT_OUT: Final = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json")
 
 
 def describe(foreign: Iterable[str]) -> dict[str, Any]:
@@ -46,17 +47,28 @@ def describe(foreign: Iterable[str]) -> dict[str, Any]:
     return _described(_required(providers))
 
 
-def describe_again(recorded: Mapping[str, Any]) -> dict[str, Any]:
-    """Describe today's environment for code whose distributions were recorded."""
-    return _described(filter(None, map(_distribution, recorded["distributions"])))
+def describe_again(
+    recorded: Mapping[str, Any], path: Sequence[str] | None = None
+) -> dict[str, Any]:
+    """Describe today's environment for code whose distributions were recorded.
+
+    They are looked for on ``path``, which is our own if it is not given.
+    """
+    return _described(_found_again(recorded, path))
 
 
-def unforeseen(recorded: Mapping[str, Any], loaded: Iterable[str]) -> list[str]:
+def unforeseen(
+    recorded: Mapping[str, Any], loaded: Iterable[str], path: Sequence[str] | None = None
+) -> list[str]:
     """Name the top-level modules that a child loaded and no recorded distribution provides."""
     known: set[str] = set(COMPILERS)
-    for found in filter(None, map(_distribution, recorded["distributions"])):
+    for found in _found_again(recorded, path):
         known |= _top_levels(found)
     return sorted(set(loaded) - known)
+
+
+def _found_again(recorded: Mapping[str, Any], path: Sequence[str] | None) -> Iterable[Distribution]:
+    return filter(None, (_distribution(name, path) for name in recorded["distributions"]))
 
 
 def _described(found: Iterable[Distribution]) -> dict[str, Any]:
@@ -92,7 +104,12 @@ def differences(recorded: Mapping[str, Any], present: Mapping[str, Any]) -> list
 
 
 def record_hash_of(found: Distribution) -> str:
-    """Return the hash of what is installed: the RECORD without what belongs to the machine."""
+    """Return the hash of what is installed: the RECORD without what belongs to the machine.
+
+    Of what is installed in place the hash is of the files as they are now.
+    """
+    if in_place.is_in_place(found):
+        return _hash_in_place(found)
     record = found.read_text("RECORD")
     if record is None:
         return _content_of_files(found)
@@ -121,6 +138,15 @@ def _content_of_files(found: Distribution) -> str:
     return str(id_of(Kind.BLOB, "\n".join(lines).encode()))
 
 
+def _hash_in_place(found: Distribution) -> str:
+    lines = []
+    for name, path in in_place.modules_of(found).items():
+        for each in in_place.files_of(path):
+            digest = id_of(Kind.BLOB, each.read_bytes())
+            lines.append(f"{name}/{each.relative_to(path).as_posix()},{digest}")
+    return str(id_of(Kind.BLOB, "\n".join(sorted(lines)).encode()))
+
+
 def _required(names: Iterable[str]) -> list[Distribution]:
     """Find these distributions, and all that they require and have installed."""
     waiting = list(names)
@@ -141,8 +167,9 @@ def _required(names: Iterable[str]) -> list[Distribution]:
     return [found[name] for name in sorted(found)]
 
 
-def _distribution(name: str) -> Distribution | None:
-    return next(iter(distributions(name=name, path=packages_path())), None)
+def _distribution(name: str, path: Sequence[str] | None = None) -> Distribution | None:
+    where = packages_path() if path is None else list(path)
+    return next(iter(distributions(name=name, path=where)), None)
 
 
 def _providers(module: str) -> list[str]:
@@ -155,13 +182,16 @@ def _providers(module: str) -> list[str]:
     if named is not None and _holds_whole(named, module):
         return [module]
     # A namespace may have several.
-    found = [d for d in distributions(path=packages_path()) if module in _top_levels(d)]
+    found = [
+        each
+        for each in distributions(path=packages_path())
+        if module in _top_levels(each) or module in in_place.modules_of(each)
+    ]
     if not found and find_spec(module) is not None:
         # It would run, and a change of it would go unseen: a stale answer in waiting.
         raise BadInput(
             f"module {module!r} is importable here, but no installed distribution lists it, so no"
             " fingerprint could hold it: put it beside the experiment, or install it as a package"
-            " (not in place)"
         )
     return sorted({str(each.metadata["Name"]) for each in found})
 

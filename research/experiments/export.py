@@ -107,6 +107,8 @@ def spec_document(manifest: RunManifest) -> dict[str, Any]:
             "git": run["git"],
         },
         "environment": recipe["environment"],
+        "sandbox": None if manifest.sandbox is None else dict(manifest.sandbox),
+        "nondeterminism": [dict(each) for each in manifest.nondeterminism],
     }
 
 

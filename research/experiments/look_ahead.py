@@ -21,6 +21,7 @@ from research.context import Context
 from research.errors import BadInput
 from research.experiments import capsule, run, runs
 from research.experiments.bar_cuts import BARS_MIN, choose_cuts, cut_bars
+from research.experiments.conditions import conditions_of
 from research.experiments.dated_tables import (
     NEVER,
     DatedTable,
@@ -153,7 +154,9 @@ class _Outputs:
 class _Question:
     """A run's question, to be asked again of other bars; the answers go to the scratch store."""
 
-    def __init__(self, *, store: Store, scratch: Store, manifest: RunManifest) -> None:
+    def __init__(self, *, context: Context, scratch: Store, manifest: RunManifest) -> None:
+        store = context.store
+        self._conditions = conditions_of(context)
         self.bars = store.get_table(manifest.recipe.links["bars"])
         self._store = store
         self._scratch = scratch
@@ -173,7 +176,7 @@ class _Question:
         with capsule.open_capsule() as box:
             box.write_code(self._store, manifest.recipe.links["code"])
             box.write_bars(scratch, scratch.put_table(bars, self.bars.units))
-            answer = box.run(manifest.recipe)
+            answer = box.run(manifest.recipe, self._conditions)
             if answer.error is not None:
                 raise _CutFailed(f"{answer.error.kind}: {answer.error.message}")
             try:
@@ -240,7 +243,7 @@ def examine(context: Context, manifest: RunManifest, cuts: int = CUTS) -> LookAh
     if reason:
         return LookAheadReport(verdict="uncheckable", run_id=manifest.run_id, reason=reason)
     with _scratch_store() as scratch:
-        question = _Question(store=context.store, scratch=scratch, manifest=manifest)
+        question = _Question(context=context, scratch=scratch, manifest=manifest)
         whole = question.recorded()
         found = LookAheadReport(
             verdict="uncheckable",

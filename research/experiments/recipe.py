@@ -12,7 +12,8 @@ from typing import Any, Final
 from research.context import Context
 from research.datasets.snapshot import Snapshot, find_snapshot
 from research.errors import BadInput
-from research.experiments import capsule, closure, environment, parameters, registry
+from research.experiments import capsule, closure, code_key, environment, parameters, registry
+from research.experiments.options import read_options
 from research.experiments.spec import ExperimentSpec
 from rosdb import Link, Transaction, put_files
 
@@ -30,13 +31,24 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Code:
+    """An experiment's code: the files of its tree, where they are from, and what is foreign."""
+
+    files: Mapping[str, Path | bytes]
+    paths: Mapping[str, Path]
+    foreign: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
     """A recipe, with what was used to build it that is no part of it."""
 
     recipe: Link
     fields: Mapping[str, Any]
+    links: Mapping[str, Link]
     snapshot: Snapshot | None
     spec: ExperimentSpec
+    code: Code
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +60,7 @@ class Base:
 
     spec: ExperimentSpec
     entry: str
+    code: Code
     snapshot: Snapshot | None
     environment: Mapping[str, Any]
     links: Mapping[str, Link]
@@ -69,15 +82,16 @@ def build_base(context: Context, tx: Transaction, experiment_id: str, dataset: s
     """
     registration = registry.find(context.experiments_folder, experiment_id)
     spec = read_spec(context, registration)
-    found = collect_code(registration, spec)
+    code = collect_code(context, registration, spec.include)
     snapshot = _snapshot(context, spec, dataset)
     return Base(
         experiment_id=experiment_id,
         spec=spec,
         entry=registration.module,
+        code=code,
         snapshot=snapshot,
-        environment=environment.describe(found.foreign),
-        links={"code": put_code(tx, found), **_inputs(spec, snapshot)},
+        environment=environment.describe(code.foreign),
+        links={"code": put_code(tx, code), **_inputs(spec, snapshot)},
     )
 
 
@@ -90,7 +104,14 @@ def ask(
     """
     fields = ask_fields(base, overrides, seed)
     recipe = tx.put_record(SCHEMA, fields, base.links)
-    return Question(recipe=recipe, fields=fields, snapshot=base.snapshot, spec=base.spec)
+    return Question(
+        recipe=recipe,
+        fields=fields,
+        links=base.links,
+        snapshot=base.snapshot,
+        spec=base.spec,
+        code=base.code,
+    )
 
 
 def ask_fields(
@@ -114,20 +135,33 @@ def ask_fields(
     }
 
 
-def put_code(tx: Transaction, found: closure.Closure) -> Link:
-    """Put a closure as a code tree, with the facade that it needs."""
+def put_code(tx: Transaction, code: Code) -> Link:
+    """Put an experiment's code as a tree."""
+    return put_files(tx, code.files)
+
+
+def collect_code(
+    context: Context, registration: registry.Registration, include: Sequence[str] = ()
+) -> Code:
+    """Collect the code of an experiment as it is today, with the facade that it needs.
+
+    Where the workspace says so, a file of its own is taken in its normal form. Our own modules stay
+    as they are: they change by release, and writing them anew would take longer than a look-up.
+
+    Raises: BrokenExperiment, ForbiddenImport; BadInput if the workspace's options cannot be read.
+    """
+    options = read_options(context.workspace)
+    found = closure.collect(registration, include, options.forbidden)
     files: dict[str, Path | bytes] = dict(found.files)
+    if options.code == "syntax":
+        files |= {
+            name: code_key.normal_form(path.read_bytes())
+            for name, path in found.files.items()
+            if name.endswith(".py") and not name.startswith(f"{closure.FACADE}/")
+        }
     if found.facade:
         files[closure.FACADE_PATH] = found.facade.encode()
-    return put_files(tx, files)
-
-
-def collect_code(registration: registry.Registration, spec: ExperimentSpec) -> closure.Closure:
-    """Collect the code of an experiment as it is today.
-
-    Raises: BrokenExperiment, ForbiddenImport.
-    """
-    return closure.collect(registration, spec.include)
+    return Code(files=files, paths=found.files, foreign=frozenset(found.foreign))
 
 
 def read_spec(context: Context, registration: registry.Registration) -> ExperimentSpec:
@@ -144,8 +178,7 @@ def ask_child(context: Context, registration: registry.Registration) -> dict[str
     Raises: BrokenExperiment, ForbiddenImport.
     """
     with context.store.transaction("read a declaration") as tx:
-        found = closure.collect(registration)
-        code = put_code(tx, found)
+        code = put_code(tx, collect_code(context, registration))
     return capsule.ask_spec(context.store, registration.experiment_id, registration.module, code)
 
 

@@ -1,19 +1,24 @@
 """Replay: a run executed again from what the store holds, and compared to the bit.
 
 Owns the verdict (``verdict/v1``). The code is the stored tree, the input the stored input; of
-today there is only the interpreter with its distributions, and where those differ from the
-recorded ones the verdict says so. Law 1 in one line: the two outcome ids are equal, or it diverged.
+today there is only the interpreter with its distributions, unless the recorded ones are rebuilt,
+and where they differ the verdict says so. Law 1 in one line: the two outcome ids are equal, or it
+diverged.
 """
 
 import contextlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from research.context import Context
-from research.experiments import environment, recipe, registry, run, runs
+from research.experiments import environment, log, recipe, registry, run, runs
+from research.experiments.causes import Search
+from research.experiments.conditions import Conditions, conditions_of
 from research.experiments.divergence import Divergence, first_divergence
+from research.experiments.rebuilt_environment import Rebuilding, rebuild
 from research.experiments.runs import RunManifest
-from rosdb import REPLAYS, Link, ObjectId, Transaction, errors
+from rosdb import REPLAYS, Link, ObjectId, RunRow, Transaction, errors
 
 SCHEMA: Final = "verdict/v1"
 
@@ -22,22 +27,50 @@ Verdict = Literal["identical", "diverged", "unreplayable"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replay:
-    """What a replay found."""
+    """What a replay found; ``drift`` is what of the environment was not as it was recorded."""
 
     verdict: Verdict
     original: RunManifest
     replayed: RunManifest | None
     divergence: Divergence | None
+    drift: tuple[str, ...] = ()
+    is_rebuilt: bool = False
     reason: str = ""
     record: Link | None = None
 
 
-def replay(context: Context, run_id: ObjectId, *, in_place: bool = False) -> Replay:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unreadable:
+    """A run of which a record is damaged or missing: nothing can be compared, or recorded."""
+
+    row: RunRow
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Today:
+    """The recipe that a replay answers, and under which conditions it is answered."""
+
+    recipe: Link
+    conditions: Conditions
+    is_rebuilt: bool
+
+
+def replay(
+    context: Context,
+    run_id: ObjectId,
+    *,
+    in_place: bool = False,
+    seeks_causes: bool = True,
+    rebuilding: Rebuilding | None = None,
+) -> Replay:
     """Execute a run again and compare; the attempt is recorded.
 
     In place, the code is today's of the workspace instead of the stored one; all else is stored.
+    ``rebuilding`` asks for the recorded environment instead of today's.
 
-    Raises: ObjectMissing, ObjectCorrupt if the run itself cannot be read; in place, BadInput.
+    Raises: ObjectMissing, ObjectCorrupt if the run itself cannot be read; in place, BadInput;
+        NotRebuilt; KeyboardInterrupt, after a verdict that was reached by then is recorded.
     """
     store = context.store
     original = runs.read_run(store, run_id)
@@ -49,17 +82,66 @@ def replay(context: Context, run_id: ObjectId, *, in_place: bool = False) -> Rep
         try:
             check_closure(context, original)
             with store.transaction("replay") as tx:
-                question = _today(context, tx, original, in_place)
+                today = _today(context, tx, original, in_place, rebuilding)
         except (errors.ObjectMissing, errors.ObjectCorrupt, errors.NotCanonical) as error:
             return _unreplayable(context, original, str(error))
-        replayed_id = run.execute(context, question, kept, replay_of=original)
+        replayed_id = run.execute(
+            context, today.recipe, kept, replay_of=original, conditions=today.conditions
+        )
     replayed = runs.read_run(store, replayed_id)
     # Law 1 decides, by the two ids; the comparison only finds out where.
     is_same = replayed.outcome_id == original.outcome_id
-    verdict: Verdict = "identical" if is_same else "diverged"
-    divergence = None if is_same else _compare(context, original, replayed)
-    found = Replay(verdict=verdict, original=original, replayed=replayed, divergence=divergence)
-    return _recorded(context, found)
+    then, now = (each.recipe.fields["environment"] for each in (original, replayed))
+    found = Replay(
+        verdict="identical" if is_same else "diverged",
+        original=original,
+        replayed=replayed,
+        divergence=None if is_same else _compare(context, original, replayed),
+        drift=tuple(environment.differences(then, now)),
+        is_rebuilt=today.is_rebuilt,
+    )
+    if found.divergence is None:
+        return _recorded(context, found)
+    search = Search(context, original, replayed)
+    try:
+        if seeks_causes:
+            search.run(today.conditions)
+    except KeyboardInterrupt:
+        _recorded(context, _with_causes(found, search))
+        raise
+    return _recorded(context, _with_causes(found, search))
+
+
+def replay_all(
+    context: Context,
+    *,
+    since: str | None = None,
+    where: str = "",
+    in_place: bool = False,
+    seeks_causes: bool = True,
+    rebuilding: Rebuilding | None = None,
+) -> Iterator[Replay | Unreadable]:
+    """Replay every completed run, the newest first; each attempt is recorded before the next.
+
+    Raises: BadExpression, BadInput as the log does; what ``replay`` raises.
+    """
+    found = list(log.log(context, where=where, since=since))
+    for each in found:
+        if isinstance(each, RunRow):
+            yield Unreadable(row=each, reason="its records are damaged or missing")
+        elif each.outcome_id is not None:
+            yield replay(
+                context,
+                each.run_id,
+                in_place=in_place,
+                seeks_causes=seeks_causes,
+                rebuilding=rebuilding,
+            )
+
+
+def _with_causes(found: Replay, search: Search) -> Replay:
+    assert found.divergence is not None
+    return replace(found, divergence=replace(found.divergence, causes=search.found()))
 
 
 def check_closure(context: Context, manifest: RunManifest) -> int:
@@ -74,50 +156,73 @@ def check_closure(context: Context, manifest: RunManifest) -> int:
     return count
 
 
-def _today(context: Context, tx: Transaction, original: RunManifest, in_place: bool) -> Link:
+def _today(
+    context: Context,
+    tx: Transaction,
+    original: RunManifest,
+    in_place: bool,
+    rebuilding: Rebuilding | None,
+) -> _Today:
     """Put the recipe that the replay answers: the original's, in today's environment."""
     fields, links = dict(original.recipe.fields), dict(original.recipe.links)
     recorded = fields["environment"]
+    conditions = conditions_of(context)
     if in_place:
         registration = registry.find(context.experiments_folder, original.experiment)
-        found = recipe.collect_code(registration, recipe.read_spec(context, registration))
+        spec = recipe.read_spec(context, registration)
+        found = recipe.collect_code(context, registration, spec.include)
         links["code"] = recipe.put_code(tx, found)
         fields["entry"] = registration.module
         fields["environment"] = environment.describe(found.foreign)
     else:
         fields["environment"] = environment.describe_again(recorded)
-    return tx.put_record(original.recipe.schema, fields, links)
+    is_rebuilt = False
+    if rebuilding is not None:
+        variables = _recorded_variables(recorded)
+        conditions = replace(conditions, variables=variables)
+        fields["environment"] = {**fields["environment"], "variables": recorded["variables"]}
+        if _has_other_packages(recorded, fields["environment"]):
+            built = rebuild(recorded, rebuilding, context.say)
+            fields["environment"] = dict(built.described)
+            conditions = replace(conditions, interpreter=built.interpreter)
+            is_rebuilt = True
+    question = tx.put_record(original.recipe.schema, fields, links)
+    return _Today(recipe=question, conditions=conditions, is_rebuilt=is_rebuilt)
+
+
+def _recorded_variables(recorded: Mapping[str, Any]) -> dict[str, str | None]:
+    """Return how the pinned variables have to be changed to be the recorded ones."""
+    then = recorded["variables"]
+    names = environment.VARIABLES.keys() | then.keys()
+    return {
+        name: then.get(name)
+        for name in sorted(names)
+        if then.get(name) != environment.VARIABLES.get(name)
+    }
+
+
+def _has_other_packages(recorded: Mapping[str, Any], present: Mapping[str, Any]) -> bool:
+    parts = ("python", "implementation", "distributions")
+    return any(recorded[part] != present[part] for part in parts)
 
 
 def _compare(context: Context, original: RunManifest, replayed: RunManifest) -> Divergence:
     """Find where two different outcomes differ."""
-    causes = _causes(original, replayed)
     if replayed.outcome is None:
         error = replayed.error or {}
         return Divergence(
             artifact="status",
+            kind="status",
             expected="completed",
             actual=f"failed: {error.get('kind')}: {error.get('message')}",
-            causes=causes,
         )
     found = first_divergence(context.store, original, replayed)
-    if found is None:
-        found = Divergence(
-            artifact="folders",
-            expected=str(original.outcome_id),
-            actual=str(replayed.outcome_id),
-        )
-    return replace(found, causes=causes)
-
-
-def _causes(original: RunManifest, replayed: RunManifest) -> list[str]:
-    """Name what was not the same, as evidence; an unchanged world points at the experiment."""
-    causes = environment.differences(
-        original.recipe.fields["environment"], replayed.recipe.fields["environment"]
+    return found or Divergence(
+        artifact="folders",
+        kind="folders",
+        expected=str(original.outcome_id),
+        actual=str(replayed.outcome_id),
     )
-    if original.recipe.links["code"] != replayed.recipe.links["code"]:
-        causes.insert(0, "the code of the workspace is not the stored code")
-    return causes or ["same code, input and environment: the experiment is not deterministic"]
 
 
 def _unreplayable(context: Context, original: RunManifest, reason: str) -> Replay:
@@ -136,6 +241,8 @@ def _recorded(context: Context, found: Replay) -> Replay:
         "verdict": found.verdict,
         "divergence": None if found.divergence is None else found.divergence.to_fields(),
         "reason": found.reason,
+        "drift": list(found.drift),
+        "rebuilt": found.is_rebuilt,
     }
     ref = f"{REPLAYS}{found.replayed.run_id if found.replayed else found.original.run_id}"
     with context.store.transaction(f"replay {found.verdict}") as tx:

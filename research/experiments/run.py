@@ -9,12 +9,15 @@ import contextlib
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from research.context import Context
 from research.datasets.snapshot import Snapshot
 from research.errors import BadInput, NameTaken, RunFailed
-from research.experiments import capsule, recipe, runs
+from research.experiments import capsule, code_key, recipe, runs
+from research.experiments.child_error import ChildError
+from research.experiments.conditions import Conditions, conditions_of
+from research.experiments.limits import NO_LIMITS, Limits
 from research.experiments.recipe import Request
 from research.experiments.runs import RunManifest
 from rosdb import (
@@ -50,12 +53,21 @@ class Ending:
     outcome: Link | None = None
     log: bytes = b""
     log_bytes_cut: int = 0
+    sandbox: Mapping[str, Any] | None = None
+    nondeterminism: Sequence[Mapping[str, str]] = ()
 
 
 def run(
-    context: Context, request: Request, *, name: str | None = None, force: bool = False
+    context: Context,
+    request: Request,
+    *,
+    name: str | None = None,
+    force: bool = False,
+    limits: Limits = NO_LIMITS,
 ) -> Performed:
     """Answer a request from the store, or run it and record the run.
+
+    A run that reaches a limit is kept as failed; limits stand in no recipe.
 
     Raises: BadInput and NotThere in their kinds; RunFailed, when the run is kept as failed.
     """
@@ -78,10 +90,11 @@ def run(
             snapshot=question.snapshot,
             metrics=question.spec.metrics,
             name=name,
+            conditions=conditions_of(context, limits),
         )
     manifest = runs.read_run(store, run_id, name)
     if manifest.error is not None:
-        raise _failure(manifest)
+        raise _failure(manifest, question.code)
     contradicts = earlier if earlier and earlier.outcome_id != manifest.outcome_id else None
     return Performed(manifest=manifest, is_cached=False, contradicts=contradicts)
 
@@ -95,15 +108,18 @@ def execute(
     metrics: Sequence[str] = (),
     replay_of: RunManifest | None = None,
     name: str | None = None,
+    conditions: Conditions | None = None,
 ) -> Link:
     """Record a run of a stored recipe, execute it in a child, and record what came of it.
 
-    ``kept`` is what keeps the recipe in the store; it is closed once the run leads there.
+    ``kept`` is what keeps the recipe in the store; it is closed once the run leads there. Without
+    ``conditions``, they are what the workspace says.
 
     Raises: NameTaken; KeyboardInterrupt, after the run was recorded as failed.
     """
     store = context.store
     before = _check_name(store, name, None)
+    given = conditions_of(context) if conditions is None else conditions
     with contextlib.ExitStack() as stack:
         with _taken_names(store, name), store.transaction("run pending") as tx:
             run_id = put_run(context, tx, recipe_id, snapshot, list(metrics), replay_of)
@@ -112,7 +128,7 @@ def execute(
             if name is not None:
                 tx.move_ref(runs.name_ref(name), run_id, expected=before)
         kept.close()
-        _perform(context, run_id, store.get_record(recipe_id))
+        _perform(context, run_id, store.get_record(recipe_id), given)
     return run_id
 
 
@@ -152,7 +168,7 @@ def put_run(
     return run_id
 
 
-def _perform(context: Context, run_id: Link, question: Record) -> None:
+def _perform(context: Context, run_id: Link, question: Record, conditions: Conditions) -> None:
     """Start the child, wait for it, and move the run to what came of it."""
     started = context.monotonic()
     running = _move_status(context, run_id, run_id, "running", Ending())
@@ -160,7 +176,7 @@ def _perform(context: Context, run_id: Link, question: Record) -> None:
         with context.store.scratch(run_id) as folder:
             box = capsule.Capsule(folder.resolve())
             fill(context.store, box, question)
-            answer = box.run(question)
+            answer = box.run(question, conditions)
             _record(context, run_id, running, box, answer, context.monotonic() - started)
     except BaseException as fault:
         error = {"kind": type(fault).__name__, "message": str(fault)[:2000], "where": ""}
@@ -218,15 +234,18 @@ def put_answer(
             fields = {"metrics": dict(answer.metrics or {})}
             outcome = tx.put_record(runs.OUTCOME_SCHEMA, fields, links)
         except (errors.BadName, errors.BadTable, errors.NotCanonical, OSError) as fault:
-            error = capsule.ChildError(kind=type(fault).__name__, message=str(fault), where="")
+            error = ChildError(kind=type(fault).__name__, message=str(fault), where="")
     ending = Ending(
         seconds=seconds,
         error=None if error is None else dataclasses.asdict(error),
         outcome=outcome,
         log=answer.log,
         log_bytes_cut=answer.log_bytes_cut,
+        sandbox=answer.sandbox,
+        nondeterminism=answer.nondeterminism,
     )
     status: runs.Status = "completed" if error is None else "failed"
+    tx.why = f"run {status}"
     put_status(context, tx, run_id, running, status, ending)
 
 
@@ -251,13 +270,16 @@ def put_status(
         links["outcome"] = ending.outcome
     if ending.log:
         links["log"] = tx.put_blob(ending.log)
-    fields = {
+    fields: dict[str, Any] = {
         "status": status,
         "at_ns": context.now_ns(),
         "seconds": ending.seconds,
         "error": None if ending.error is None else dict(ending.error),
         "log_bytes_cut": ending.log_bytes_cut,
     }
+    if ending.sandbox is not None:
+        fields["sandbox"] = dict(ending.sandbox)
+        fields["nondeterminism"] = [dict(each) for each in ending.nondeterminism]
     link = tx.put_record(runs.STATUS_SCHEMA, fields, links)
     tx.move_ref(f"{RUNS}{run_id}", link, expected=before)
     return link
@@ -298,8 +320,14 @@ def _taken_names(store: Store, name: str | None) -> Iterator[None]:
         raise
 
 
-def _failure(manifest: RunManifest) -> Exception:
+def _failure(manifest: RunManifest, code: recipe.Code) -> Exception:
     error = manifest.error or {}
+    where = error.get("where", "")
+    path, _, line = where.partition(", line ")
+    if line.isdigit() and path in code.paths and isinstance(code.files[path], bytes):
+        # What ran was the file's normal form: its line stands in the run, the file's is told.
+        source = code.paths[path].read_bytes()
+        where = f"{path}, line {code_key.line_in_source(source, int(line))}"
     if error.get("kind") == "ParameterError":
         return BadInput(f"{manifest.experiment}: {error['message']}")
     return RunFailed(
@@ -307,5 +335,5 @@ def _failure(manifest: RunManifest) -> Exception:
         str(manifest.run_id),
         error.get("kind", ""),
         error.get("message", ""),
-        error.get("where", ""),
+        where,
     )

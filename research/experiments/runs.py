@@ -51,6 +51,11 @@ class RunManifest:
     log_bytes_cut: int
     outcome_id: Link | None
     outcome: Record | None
+    sandbox: Mapping[str, Any] | None = None
+    """Which walls stood around its child; None before it ended, and for runs of old."""
+
+    nondeterminism: tuple[Mapping[str, str], ...] = ()
+    """Where it asked for what no recipe holds."""
 
     @property
     def experiment(self) -> str:
@@ -128,6 +133,8 @@ def read_run(store: Store, run_id: ObjectId, name: str | None = None) -> RunMani
         log_bytes_cut=0 if state is None else state.fields["log_bytes_cut"],
         outcome_id=outcome_id,
         outcome=None if outcome_id is None else store.get_record(outcome_id),
+        sandbox=None if state is None else state.fields.get("sandbox"),
+        nondeterminism=() if state is None else tuple(state.fields.get("nondeterminism", ())),
     )
 
 

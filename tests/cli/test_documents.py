@@ -34,7 +34,15 @@ CONTRACT = {
         ("gc", "--prune-older-than", "now"),
         {"objects_before", "objects_after", "bytes_before", "bytes_after", "removed", "dry_run"},
     ),
+    "sweep": (
+        ("sweep", "sma_crossover", "--grid", "fast=20"),
+        {"sweep", "total", "executed", "cached", "failed", "runs", "seconds"},
+    ),
     "stats": (("stats",), {"objects", "runs", "logical_bytes", "stored_bytes", "dedup_ratio"}),
+    "doctor": (
+        ("doctor",),
+        {"ok", "sandbox", "interpreter", "packages", "compiled", "store"},
+    ),
     "init": (("init",), {"store", "created"}),
     "data show": (("data", "show", "sp500-daily"), {"dataset", "version", "snapshot"}),
     "data verify": (("data", "verify", "sp500-daily"), {"dataset", "ok", "objects"}),

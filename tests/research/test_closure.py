@@ -1,11 +1,13 @@
 """The import closure: every way of importing, and what is not followed (Law 8)."""
 
+import ast
+import sysconfig
 from pathlib import Path
 
 import pytest
 
 from research.errors import BrokenExperiment, ForbiddenImport
-from research.experiments import closure, registry
+from research.experiments import closure, imports, registry
 from research.experiments.registry import Registration
 
 
@@ -51,6 +53,12 @@ WHOLE = sorted(set(PACKAGE) - {"pkg/unused.py"})
         ("f = lambda: __import__('helper')", ["helper.py"]),
         ("import importlib\nimportlib.import_module('helper')", ["helper.py"]),
         ("from importlib import import_module\nimport_module('helper')", ["helper.py"]),
+        ("import importlib as il\nil.import_module('helper')", ["helper.py"]),
+        ("from importlib import import_module as load\nload(name='helper')", ["helper.py"]),
+        ("import importlib\nimportlib.import_module('.second', 'pkg')", WHOLE),
+        ("__import__('pkg', fromlist=['unused'])", sorted(PACKAGE)),
+        ("import pkgutil\npkgutil.resolve_name('helper:fee')", ["helper.py"]),
+        ("from listed import *", ["listed/__init__.py", "listed/one.py"]),
         ("import pkg", WHOLE),
         ("import pkg.second", WHOLE),
         ("from pkg import unused", sorted(PACKAGE)),
@@ -64,7 +72,9 @@ WHOLE = sorted(set(PACKAGE) - {"pkg/unused.py"})
     ],
 )
 def test_every_way_of_importing_is_seen(tmp_path, entry, found):
-    files = {**PACKAGE, "helper.py": "fee = 1\n", "spaces/inside/module.py": ""}
+    listed = {"listed/__init__.py": "__all__ = ['one', 'name']\nname = 1\n", "listed/one.py": ""}
+    more = {"helper.py": "fee = 1\n", "spaces/inside/module.py": "", "listed/two.py": ""}
+    files = {**PACKAGE, **listed, **more}
 
     assert sorted(collected(tmp_path, entry, files).files) == sorted(["entry.py", *found])
 
@@ -216,3 +226,48 @@ def test_of_an_installed_package_only_the_package_is_taken(tmp_path):
     assert (list(single.files), single.foreign) == (["single.py"], {"neighbour"})
     assert sorted(package.files) == sorted(PACKAGE)
     assert package.foreign == {"neighbour"}
+
+
+def read(path: Path, *, is_walked: bool) -> set:
+    with pytest.MonkeyPatch.context() as patch:
+        if is_walked:
+            patch.setattr(imports, "_plain_imports", lambda text, tree: [])
+        source = imports.read_source("x", path, "pkg")
+        return set(imports.imports(source, "research"))
+
+
+def test_a_plain_file_is_read_as_one_that_is_walked():
+    own = sorted(Path(closure.__file__).parents[1].rglob("*.py"))
+    library = sorted(Path(sysconfig.get_paths()["stdlib"]).glob("*.py"))
+    plain = 0
+    for path in own + library:
+        text = path.read_bytes()
+        plain += bool(imports._plain_imports(text, ast.parse(text)))
+        assert read(path, is_walked=False) == read(path, is_walked=True), path
+    # Or the comparison would compare nothing.
+    assert plain > len(own) / 3
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import json\nx = __import__('helper')",
+        "import json\ndef f():\n    import helper",
+        "import json; x = 1; import helper",
+        "import importlib\ngetattr(importlib, 'a')",
+        "import pkgutil\npkgutil.resolve_name('helper:f')",
+        "from runpy import run_module as r\nr('helper')",
+        "import json, research as r\nr.simulate",
+        "import research.simulation.engine\nresearch.simulate",
+        "import json\nx = __\uff49mport__('helper')",
+        "# coding: utf-7\nx = 1\n+AGk-mport helper",
+        "import json\rimport helper",
+        "import json\n\x0cimport helper",
+        "import json\nif True:\n  import helper",
+        "from json import (\n    dumps,\n    loads,\n)\nimport helper",
+    ],
+)
+def test_nothing_hides_from_a_plain_reading(tmp_path, text):
+    (tmp_path / "a.py").write_bytes(text.encode())
+
+    assert read(tmp_path / "a.py", is_walked=False) == read(tmp_path / "a.py", is_walked=True)

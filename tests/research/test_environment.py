@@ -1,10 +1,12 @@
 """The environment: what of the machine is in a fingerprint, and what is not."""
 
+import json
 from importlib.metadata import PathDistribution
 from pathlib import Path
 
 import pytest
 
+from research.errors import BadInput, ForbiddenImport
 from research.experiments import environment
 
 METADATA = "Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
@@ -148,3 +150,82 @@ def test_a_compiler_that_changes_no_bit_is_no_part_of_the_question():
     assert environment.describe({"numpy", "numba"}) == environment.describe({"numpy"})
     assert "numba" not in environment.describe({"numba"})["distributions"]
     assert environment.unforeseen(environment.describe(set()), {"numba", "llvmlite"}) == []
+
+
+def install_in_place(site: Path, folder: Path, name: str, *, by: str) -> Path:
+    """Write what an installer writes of a package that stays where it is; return its folder."""
+    package = folder / name
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text(f"from {name}.rates import RATE\n")
+    (package / "rates.py").write_text("RATE = 1\n")
+    hook, text = f"__editable__.{name}.pth", f"{folder}\n"
+    if by == "finder":
+        hook = f"__editable___{name}_finder.py"
+        text = f"MAPPING: dict[str, str] = {{{name!r}: {str(package)!r}}}\n"
+    info = install(site, name, record=f"{hook},sha256=AAA,1\n")
+    (site / hook).write_text(text)
+    (info / "top_level.txt").write_text(f"{name}\n")
+    described = {"url": folder.as_uri(), "dir_info": {"editable": True}}
+    (info / "direct_url.json").write_text(json.dumps(described))
+    return package
+
+
+@pytest.fixture(params=["path", "finder"])
+def in_place(request, bench, tmp_path, monkeypatch):
+    """Give a package installed in place that an experiment uses."""
+    package = install_in_place(tmp_path / "site", tmp_path / "my work", "mine", by=request.param)
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    # As the hook does when the interpreter starts.
+    monkeypatch.syspath_prepend(str(package.parent))
+    bench.experiment("uses", "return {'rate': mine.RATE}", head="import mine")
+    return package
+
+
+def test_a_package_in_place_is_recorded_by_its_files_and_travels(bench, in_place):
+    first = bench.run("uses").manifest
+    recorded = first.recipe.fields["environment"]["distributions"]["mine"]
+    (in_place / "rates.py").write_text("RATE = 2\n")
+
+    second = bench.run("uses")
+
+    assert (second.is_cached, second.manifest.metrics) == (False, {"rate": 2})
+    described = second.manifest.recipe.fields["environment"]["distributions"]["mine"]
+    assert (recorded["version"], described["version"]) == ("1.0", "1.0")
+    assert recorded["record_hash"] != described["record_hash"]
+    code = bench.store.get_tree(first.recipe.links["code"])
+    assert sorted(bench.store.get_tree(code["mine"].link)) == ["__init__.py", "rates.py"]
+
+
+@pytest.mark.parametrize("name", ["data.txt", "later.py", "deep/more.json"])
+def test_any_file_of_a_package_in_place_counts(bench, in_place, name):
+    before = bench.fingerprint("uses")
+    (in_place / name).parent.mkdir(exist_ok=True)
+    (in_place / name).write_text("1")
+    after = bench.fingerprint("uses")
+
+    assert after != before
+    (in_place / "__pycache__").mkdir()
+    (in_place / "__pycache__" / "rates.cpython-311.pyc").write_bytes(b"1")
+    (in_place / ".notes").write_text("1")
+    assert bench.fingerprint("uses") == after
+
+
+def test_what_a_package_in_place_imports_is_followed(bench, in_place):
+    (in_place / "rates.py").write_text("import yaml\nRATE = 1\n")
+
+    recipe = bench.run("uses").manifest.recipe
+
+    assert {"mine", "pyyaml"} <= set(recipe.fields["environment"]["distributions"])
+    (in_place / "rates.py").write_text("def f():\n    import ccxt\n")
+    with pytest.raises(ForbiddenImport, match=r"rates\.py, line 2"):
+        bench.run("uses")
+
+
+def test_a_module_that_no_distribution_lists_is_refused_by_name(bench, tmp_path, monkeypatch):
+    (tmp_path / "loose").mkdir()
+    (tmp_path / "loose" / "stray.py").write_text("RATE = 1\n")
+    monkeypatch.syspath_prepend(str(tmp_path / "loose"))
+    bench.experiment("uses", "return {'rate': stray.RATE}", head="import stray")
+
+    with pytest.raises(BadInput, match="'stray' is importable here, but no installed distribution"):
+        bench.run("uses")

@@ -1,11 +1,18 @@
 """The guard: what a run may not do is refused, named with the line, and cannot be swallowed."""
 
 import contextlib
+import json
+import shutil
+import site
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from research.errors import RunFailed
+from research.experiments import capsule
+from research.experiments.sandbox import WALLED, look, readable_folders
 
 
 def last_line(body):
@@ -52,7 +59,7 @@ READS = {
     "passwd": "open('/etc/passwd')",
     "os.open": "os.open('/etc/passwd', os.O_RDONLY)",
     "up and away": "open('../../../../../../etc/passwd')",
-    "home": "import pwd\nopen(pwd.getpwuid(os.getuid()).pw_dir + '/.bashrc')",
+    "home": f"open({str(Path.home() / '.bashrc')!r})",
     "listing": "os.listdir('/etc')",
     "walking": "list(os.walk('/etc'))",
     "a link": "os.symlink('/etc/passwd', 'home/link')\nopen('home/link')",
@@ -79,6 +86,7 @@ WRITES = {
     "its input": "open('input/a', 'w')",
     "its result": "open('result.json', 'w')",
     "its request": "os.remove('request.json')",
+    "its folder": "open('scratch', 'w')",
 }
 LIBRARIES = {
     "by path": "import ctypes, glob\nctypes.CDLL('/lib/x86_64-linux-gnu/libc.so.6')",
@@ -121,7 +129,8 @@ def test_nothing_is_written_but_outputs(bench, tmp_path, body):
 
 
 @pytest.mark.parametrize("body", LIBRARIES.values(), ids=LIBRARIES)
-def test_c_libraries_are_not_loaded(bench, body):
+def test_without_walls_c_libraries_are_not_loaded(bench, body):
+    (bench.folder / "ros.toml").write_text('[run]\nsandbox = "hook"\n')
     failed = refused(bench, body)
 
     assert "tried to load the library" in failed.error["message"]
@@ -222,6 +231,32 @@ def test_a_broker_is_not_imported_under_any_name(bench, statement):
     assert failed.error["where"] == "trades.py, line 10"
 
 
+@pytest.mark.skipif(look().level not in WALLED, reason="no walls: see ros doctor")
+def test_within_walls_they_are_loaded_and_noted(bench):
+    body = "import ctypes\nreturn {'a': ctypes.CDLL('libm.so.6').abs(-3)}"
+    bench.experiment("tries", body)
+
+    manifest = bench.run("tries").manifest
+
+    assert manifest.metrics == {"a": 3}
+    assert manifest.nondeterminism == (
+        {"what": "a library outside the packages (libm.so.6)", "where": "tries.py, line 8"},
+    )
+
+
+def test_who_caches_what_it_compiles_goes_on_without(bench):
+    body = """
+    cache = os.path.join(os.path.dirname(__file__), "__pycache__")
+    try:
+        os.makedirs(cache)
+    except OSError as error:
+        return {"why": str(error.strerror)}
+    """
+    bench.experiment("tries", body, head="import os")
+
+    assert bench.run("tries").manifest.metrics == {"why": "the code tree is read-only"}
+
+
 def test_a_helper_that_imports_a_broker_by_name_is_refused_before_anything_runs(bench):
     from research.errors import ForbiddenImport
 
@@ -244,8 +279,9 @@ def test_what_a_run_needs_is_not_refused(bench):
             open(os.path.join(folder, "a"), "w").close()
         (output_dir / "a").mkdir()
         os.rename(output_dir / "a", output_dir / "b")
-        os.makedirs("scratch/deep")
-        open("scratch/deep/a", "w").close()
+        scratch = os.path.join(os.environ["HOME"], "scratch/deep")
+        os.makedirs(scratch)
+        open(os.path.join(scratch, "a"), "w").close()
         db = sqlite3.connect(output_dir / "data.db")
         db.execute("CREATE TABLE a (b)")
         db.close()
@@ -346,3 +382,70 @@ def test_a_declared_one_is_in_the_recipe_and_runs(bench):
     recipe = bench.run("computed").manifest.recipe
 
     assert "mdurl" in recipe.fields["environment"]["distributions"]
+
+
+def perform(folder, entry, **changes):
+    """Run the harness by hand, on an entry module; return what it wrote."""
+    for name in ("code", "input", "output", "home"):
+        (folder / name).mkdir(parents=True)
+    (folder / "code" / "entry.py").write_text(entry)
+    request = {
+        "capsule": capsule.VERSION,
+        "entry": "entry",
+        "experiment": "entry",
+        "parameters": {},
+        "seed": 0,
+        "forbidden": [],
+        "readable": readable_folders(),
+        "loadable": site.getsitepackages(),
+        **changes,
+    }
+    (folder / "request.json").write_text(json.dumps(request))
+    harness = Path(capsule.__file__).parent / "child" / "harness.py"
+    with subprocess.Popen(
+        [sys.executable, "-P", "-s", "-B", "-u", harness, folder, "describe"],
+        stdin=subprocess.PIPE,
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.STDOUT,
+    ) as child:
+        child.wait(30)
+    return json.loads((folder / "result.json").read_text())
+
+
+SPEC = "import dataclasses\n@dataclasses.dataclass\nclass Spec:\n    a: int = 1\nDEFAULT_SPEC = Spec()\n"
+
+
+def test_an_installed_broker_is_found_by_its_place(tmp_path):
+    packages = tmp_path / "packages"
+    (packages / "ccxt").mkdir(parents=True)
+    (packages / "ccxt" / "__init__.py").write_text("LIVE = True\n")
+    entry = (
+        f"{SPEC}from importlib import util\n"
+        f"spec = util.spec_from_file_location('harmless', {str(packages / 'ccxt' / '__init__.py')!r})\n"
+        "module = util.module_from_spec(spec)\nspec.loader.exec_module(module)\n"
+        "import sys\nsys.modules['harmless'] = module\n"
+    )
+    folders = {"readable": [*readable_folders(), str(packages)], "loadable": [str(packages)]}
+
+    assert perform(tmp_path / "free", entry, **folders)["ok"] is True
+    result = perform(tmp_path / "listed", entry, forbidden=["ccxt"], **folders)
+
+    assert result["error"]["kind"] == "Refused"
+    assert "tried to import 'ccxt'" in result["error"]["message"]
+
+
+def test_a_child_that_has_less_than_required_runs_nothing(tmp_path, monkeypatch):
+    child = tmp_path / "child"
+    shutil.copytree(Path(capsule.__file__).parent / "child", child)
+    confine = child / "confine.py"
+    confine.write_text(confine.read_text().replace('sys.platform.startswith("linux")', "False"))
+    monkeypatch.setattr(capsule, "__file__", str(tmp_path / "capsule.py"))
+    readable = [*readable_folders(), str(child)]
+
+    ran = perform(tmp_path / "best", SPEC, sandbox="best", readable=readable)
+    result = perform(tmp_path / "required", SPEC, sandbox="required", readable=readable)
+
+    assert (ran["ok"], ran["sandbox"]["level"]) == (True, "hook")
+    assert result["ok"] is False
+    assert "the sandbox is required, and only hook was had" in result["error"]["message"]

@@ -139,7 +139,12 @@ def test_what_is_no_artifact_fails_the_run(bench, body):
     failed = bench.failure("bad")
 
     assert failed.status == "failed"
-    assert failed.error["kind"] in ("BadName", "FileNotFoundError", "NotADirectoryError")
+    assert failed.error["kind"] in (
+        "BadName",
+        "FileNotFoundError",
+        "NotADirectoryError",
+        "PermissionError",  # where the kernel keeps the folder, and lets no socket be made
+    )
     assert failed.outcome is None
 
 

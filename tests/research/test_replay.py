@@ -4,9 +4,12 @@ import shutil
 
 import pytest
 
-from research.errors import BrokenExperiment, RunFailed
+from research.errors import BadInput, BrokenExperiment, RunFailed
+from research.experiments import environment
 from research.experiments import replay as replayer
-from rosdb import errors
+from research.experiments.rebuilt_environment import Rebuilding
+from research.experiments.replay import Unreadable, replay_all
+from rosdb import RunRow, errors
 
 replay = replayer.replay
 
@@ -48,7 +51,13 @@ def test_a_replay_is_recorded_and_no_newest_run(copied):
     found = replay(copied.context, original)
 
     record = copied.store.get_record(found.record)
-    assert record.fields == {"verdict": "identical", "divergence": None, "reason": ""}
+    assert record.fields == {
+        "verdict": "identical",
+        "divergence": None,
+        "reason": "",
+        "drift": [],
+        "rebuilt": False,
+    }
     assert dict(record.links) == {"original": original, "replayed": found.replayed.run_id}
     assert copied.store.ref(f"replays/{found.replayed.run_id}") == found.record
     assert verdicts(copied) == ["identical"]
@@ -89,7 +98,7 @@ def test_a_divergence_is_named_to_the_row(bench, body, place):
     )  # fmt: skip
     original = bench.run("chance").manifest
 
-    found = replay(bench.context, original.run_id)
+    found = replay(bench.context, original.run_id, seeks_causes=False)
 
     artifact, column, row = place
     assert found.verdict == "diverged"
@@ -97,9 +106,9 @@ def test_a_divergence_is_named_to_the_row(bench, body, place):
     assert column is None or found.divergence.column == column
     assert row is None or found.divergence.row == row
     assert found.divergence.expected != found.divergence.actual
-    assert found.divergence.causes == [
-        "same code, input and environment: the experiment is not deterministic"
-    ]
+    assert found.divergence.causes == (
+        "same code, input and environment: the experiment is not deterministic",
+    )
     record = bench.store.get_record(found.record)
     assert record.fields["divergence"] == found.divergence.to_fields()
     assert verdicts(bench) == ["diverged"]
@@ -123,7 +132,8 @@ def test_one_bit_of_one_float_diverges(bench):
 
     assert (found.divergence.column, found.divergence.row) == ("a", 2)
     assert (repr(found.divergence.expected), repr(found.divergence.actual)) == ("-0.0", "0.0")
-    assert found.divergence.causes == ["the code of the workspace is not the stored code"]
+    assert found.divergence.ulps == 0
+    assert found.divergence.causes == ("the code of the workspace is not the stored code",)
     assert replay(bench.context, original.run_id).verdict == "identical"
 
 
@@ -248,8 +258,8 @@ def test_what_was_not_recorded_of_today_is_told(copied, tmp_path, monkeypatch):
     # The figures are the same, for numpy is; the recipe says what is said to be there.
     assert found.verdict == "identical"
     assert found.replayed.recipe_id != original.recipe_id
-    causes = replayer._causes(original, found.replayed)
-    assert causes[0].endswith("then, 99.9 now")
+    assert found.drift[0].endswith("then, 99.9 now")
+    assert copied.store.get_record(found.record).fields["drift"] == list(found.drift)
 
 
 def test_a_child_that_cannot_be_started_is_no_verdict(copied, monkeypatch):
@@ -271,8 +281,75 @@ def test_a_replay_is_identical_by_its_outcome_id_alone(bench):
     )
     run_id = bench.run("side").manifest.run_id
 
-    found = replayer.replay(bench.context, run_id)
+    found = replayer.replay(bench.context, run_id, seeks_causes=False)
 
     assert found.original.outcome_id != found.replayed.outcome_id
     assert found.verdict == "diverged"
     assert found.divergence is not None
+
+
+def test_many_at_once(copied, fate):
+    copied.experiment("chance", "return {'t': time.time()}", head="import time")
+    chance = copied.run("chance").manifest
+    lost = copied.manifest(copied.store.resolve("sma"))
+    fate.lose(copied.store, lost.recipe.links["code"])
+
+    found = list(replay_all(copied.context, seeks_causes=False))
+
+    told = {each.original.name or each.original.experiment: each.verdict for each in found}
+    # The newest first; what failed has no outcome to compare with and is passed over.
+    assert list(told.items()) == [
+        ("chance", "diverged"),
+        ("momentum", "identical"),
+        ("gamma", "identical"),
+        ("sma", "unreplayable"),
+    ]
+    assert found[0].original.run_id == chance.run_id
+    assert verdicts(copied) == list(told.values())
+    assert all(each.record is not None for each in found)
+    # A replay is not replayed.
+    again = list(replay_all(copied.context, seeks_causes=False, where="experiment = chance"))
+    assert [each.original.run_id for each in again] == [chance.run_id]
+
+
+def test_many_since_a_time(copied):
+    assert list(replay_all(copied.context, since="2001-01-01", where="name = gamma")) != []
+    assert list(replay_all(copied.context, since="0s", where="name = gamma")) == []
+    with pytest.raises(BadInput, match="neither a time"):
+        list(replay_all(copied.context, since="yesterday"))
+
+
+def test_many_of_which_one_cannot_be_read(copied, fate):
+    manifest = copied.manifest(copied.store.resolve("gamma"))
+    fate.damage(copied.store, manifest.recipe_id)
+
+    found = list(replay_all(copied.context, where="experiment = gamma_signal_sanity"))
+
+    assert [type(each) for each in found] == [Unreadable]
+    assert isinstance(found[0].row, RunRow)
+    assert found[0].row.run_id == manifest.run_id
+    assert verdicts(copied) == []
+
+
+def test_each_of_many_is_recorded_before_the_next(copied):
+    found = replay_all(copied.context)
+
+    next(found)
+
+    assert verdicts(copied) == ["identical"]
+    found.close()
+    assert verdicts(copied) == ["identical"]
+
+
+def test_the_recorded_variables_are_a_part_of_the_recorded_environment(bench, monkeypatch):
+    bench.experiment("zone", "return {'t': time.localtime(0).tm_hour}", head="import time")
+    with monkeypatch.context() as earlier:
+        earlier.setitem(environment.VARIABLES, "TZ", "NPT-5:45")
+        original = bench.run("zone").manifest
+
+    today = replay(bench.context, original.run_id, seeks_causes=False)
+    then = replay(bench.context, original.run_id, rebuilding=Rebuilding())
+
+    assert (today.verdict, len(today.drift)) == ("diverged", 1)
+    assert (then.verdict, then.drift, then.is_rebuilt) == ("identical", (), False)
+    assert then.replayed.recipe_id == original.recipe_id

@@ -23,26 +23,50 @@ from typing import Any
 
 _OURS = "research/"
 _BUILTIN = "research/experiments/builtin/"
+_WALLED = ("landlock", "namespaces", "sandbox-exec")
 
 
 def main(folder: str, task: str) -> int:
     """Run the experiment, or describe it; the result goes to ``result.json``."""
-    _end_with_the_parent()
     os.chdir(folder)
     request = json.loads(Path("request.json").read_text("utf-8"), object_hook=_from_json)
     code = str(Path("code").absolute())
-    guard = _guard()
+    guard, watch = _load("guard"), _load("nondeterminism")
     found: dict[str, Any] = {}
-    started_with = set(sys.modules)
     # Opened now: the guard never sleeps, not even while the interpreter goes down, where the
     # experiment's finalizers run. Registered first, it is written last: after its exit handlers.
     result = os.open("result.json", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     packages = [os.path.realpath(path) + os.sep for path in request["loadable"]]
-    atexit.register(_write_result, result, found, guard, started_with, packages)
-    guard.install(Path.cwd(), request["readable"], request["loadable"], request["forbidden"], code)
+    sandbox = _confine(folder, request)
+    _end_with_the_parent()
+    started_with = set(sys.modules)
+    atexit.register(
+        _write_result,
+        result,
+        found,
+        guard,
+        watch,
+        sandbox,
+        started_with,
+        packages,
+        request["forbidden"],
+    )
+    watch.watch(code, guard.refuse if request.get("strict") else None)
+    guard.install(
+        Path.cwd(),
+        request["readable"],
+        request["loadable"],
+        request["forbidden"],
+        code,
+        {"random": watch.watch_random},
+        watch.note,
+        sandbox["level"] in _WALLED,
+    )
     # A folder that may not be read would be searched all the same, and that is a refusal.
     sys.path[:] = [code, *(path for path in sys.path if guard.is_readable(path))]
     try:
+        if request.get("sandbox") == "required" and sandbox["level"] not in _WALLED:
+            raise PermissionError(f"the sandbox is required, and only {sandbox['level']} was had")
         found.update(describe(request) if task == "describe" else run(request))
     except BaseException as error:
         traceback.print_exc()
@@ -76,13 +100,24 @@ def _write_result(
     handle: int,
     found: dict[str, Any],
     guard: ModuleType,
+    watch: ModuleType,
+    sandbox: dict[str, Any],
     started_with: set[str],
     packages: list[str],
+    forbidden: list[str],
 ) -> None:
     """Write what came of it; one refusal, even one that was swallowed, is a failure."""
     found["loaded"] = _loaded(started_with, packages)
+    unseeded = watch.finish()
+    hidden = [name for name in found["loaded"] if name in forbidden]
     if guard.refusals:
         found = {"ok": False, "error": _error("Refused", guard.refusals[0], guard.places[0])}
+    elif hidden:  # under another name, which no gate could know
+        message = f"it tried to import {hidden[0]!r}, which research code may not"
+        found = {"ok": False, "error": _error("Refused", message, "")}
+    elif unseeded is not None:
+        found = {"ok": False, "error": _error("Refused", unseeded, "")}
+    found |= {"sandbox": sandbox, "nondeterminism": watch.notes}
     try:
         text = json.dumps(_to_json(found))
     except (TypeError, ValueError, RecursionError) as error:
@@ -118,14 +153,31 @@ def _end_with_the_parent() -> None:
     _thread.start_new_thread(wait, ())
 
 
-def _guard() -> ModuleType:
-    """Load the guard that lies beside this file, under no name that an experiment could import."""
-    location = Path(__file__).with_name("guard.py")
-    spec = importlib.util.spec_from_file_location("_ros_guard", location)
+def _confine(folder: str, request: dict[str, Any]) -> dict[str, Any]:
+    """Put up the kernel's walls, unless only the hook was asked for; say which stand."""
+    if request.get("sandbox", "best") == "hook":
+        return {"level": "hook", "parts": ["hook"]}
+    reached = _load("confine").confine(
+        os.path.realpath(folder),
+        request["readable"],
+        _load,
+        is_wrapped=request.get("wrapped", False),
+    )
+    return {"level": reached.level, "parts": reached.parts}
+
+
+def _load(name: str) -> ModuleType:
+    """Load a file that lies beside this one, under no name that an experiment could import."""
+    location = Path(__file__).with_name(f"{name}.py")
+    spec = importlib.util.spec_from_file_location(f"_ros_{name}", location)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    sys.dont_write_bytecode = False  # ours, compiled once: it saves each run some milliseconds
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.dont_write_bytecode = True
     return module
 
 
