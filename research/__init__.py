@@ -38,6 +38,7 @@ HOMES: Final = {
     "View": "research.simulation.view",
     "bollinger_bands": "research.simulation.indicators",
     "check_look_ahead": "research.experiments.look_ahead",
+    "compile_engine": "research.simulation.engine",
     "create_experiment_context": "research.context",
     "crossovers": "research.simulation.indicators",
     "donchian_channel": "research.simulation.indicators",
@@ -72,6 +73,7 @@ if TYPE_CHECKING:
     from research.simulation.calls import CallEntries as CallEntries
     from research.simulation.calls import Calls as Calls
     from research.simulation.costs import CostModel as CostModel
+    from research.simulation.engine import compile_engine as compile_engine
     from research.simulation.engine import simulate as simulate
     from research.simulation.execution import ExecutionModel as ExecutionModel
     from research.simulation.indicators import bollinger_bands as bollinger_bands

@@ -55,18 +55,23 @@ def is_worth_it(bar_count: int) -> bool:
     """Tell whether so many bars are to be played compiled: it is there, and pays or is warm."""
     if functions.cache_info().currsize > 0:
         return True
-    if bar_count < WARM_FROM or (bar_count < COLD_FROM and not _is_warm()):
+    if bar_count < WARM_FROM:
         return False
     if not is_available():
-        import logging
-
-        logging.getLogger(__name__).warning(
-            "numba is not installed: %d bars take some seconds a million; "
-            "pip install 'research-os[numba]' makes it some milliseconds",
-            bar_count,
-        )
+        _say_slow()
         return False
-    return True
+    return bar_count >= COLD_FROM or _is_warm()
+
+
+@functools.cache
+def _say_slow() -> None:
+    """Say once that it could be quicker."""
+    import logging
+
+    logging.getLogger(__name__).warning(
+        "numba is not installed: a million bars take some seconds;"
+        " pip install 'research-os[numba]' makes it some milliseconds"
+    )
 
 
 @functools.cache

@@ -75,6 +75,18 @@ def simulate(
     return result_of(bars["at_ns"], played, is_compiled=is_compiled)
 
 
+def compile_engine() -> None:
+    """Compile the engine now, or load it from numba's cache, instead of when it is worth it.
+
+    From then on this process plays everything compiled; other processes find the cache warm.
+    Raises: ImportError if numba is not installed.
+    """
+    compiled.functions()
+    prices = np.array([1.0, 1.0, 1.0])
+    bars = dict.fromkeys(ARRAYS, prices) | {"at_ns": np.arange(3, dtype=np.int64)}
+    simulate(bars, [True, False, False], [False, True, False], size=1.0)
+
+
 def result_of(
     at_ns: NDArray[np.int64], played: Played, assets: Sequence[str] = (), *, is_compiled: bool
 ) -> SimulationResult:

@@ -1,6 +1,8 @@
 """The kernel as Python and compiled: the same bits, every model on."""
 
 import dataclasses
+import subprocess
+import sys
 from importlib.util import find_spec
 
 import numpy as np
@@ -118,3 +120,17 @@ def test_simulate_answers_alike_at_both_speeds(make_bars, monkeypatch):
             np.testing.assert_array_equal(getattr(fast, table)[name], column)
     for name in ("equity", "exposure", "drawdown"):
         assert getattr(slow, name).tobytes() == getattr(fast, name).tobytes()
+
+
+def test_the_engine_can_be_compiled_ahead(tmp_path):
+    """In a process of its own: here it is compiled already."""
+    code = (
+        "from research import compile_engine\n"
+        "from research.simulation import compiled\n"
+        "assert not compiled.is_worth_it(10)\n"
+        "compile_engine()\n"
+        "assert compiled.is_worth_it(10)\n"
+        "print('compiled')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "compiled\n"
