@@ -78,13 +78,15 @@ def change_root(
             _seal(libc, handles[-1][1], _ATTR_NOSUID)
         handles.append((_resolved(folder, links), _clone(libc, folder), True))
         _seal(libc, handles[-1][1], _ATTR_NOSUID | _ATTR_NODEV)
-        _checked(libc.mount(b"ros", folder.encode(), b"tmpfs", _MS_NOSUID | _MS_NODEV, b"mode=755"))
+        _checked(
+            libc.mount(b"ros", os.fsencode(folder), b"tmpfs", _MS_NOSUID | _MS_NODEV, b"mode=755")
+        )
         try:
             _furnish(libc, folder, handles, links)
             os.chdir(folder)
             _checked(libc.syscall(_PIVOT_ROOT[os.uname().machine], b".", b"."))
         except BaseException:
-            libc.umount2(folder.encode(), _MNT_DETACH)
+            libc.umount2(os.fsencode(folder), _MNT_DETACH)
             os.chdir(folder)
             raise
     finally:
