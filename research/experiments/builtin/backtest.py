@@ -2,6 +2,8 @@
 
 Owns what the built-in experiments that trade have in common. The parameters `execution`, `costs`,
 `risk` and `size` hold every field of the models of those names; `cash` is the account's start.
+Each experiment spells them out, though they are mostly alike: a spec of literals is read without
+executing anything, and a test holds each against the models.
 Money is called USD: one point of an index counts as one dollar.
 """
 
