@@ -7,6 +7,7 @@ of the run says how to repeat it.
 
 import os
 import secrets
+import signal
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -37,6 +38,11 @@ def pytest_configure(config: pytest.Config) -> None:
     if PROFILE not in ("fixed", "thorough"):
         raise pytest.UsageError(f"ROS_TEST_PROFILE is {PROFILE!r}; say fixed or thorough")
     hypothesis.settings.load_profile(PROFILE)
+    # In the background of a script, or under nohup, these are ignored, and so would be by every
+    # process that a test interrupts. One that is caught has its default again after an exec.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda number, frame: None)
     if PROFILE == "thorough" and config.option.hypothesis_seed is None:
         config.option.hypothesis_seed = str(SEED)
 
