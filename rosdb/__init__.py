@@ -13,7 +13,8 @@ from rosdb.folders import put_files, put_folder, write_blob, write_folder
 from rosdb.index import RunRow
 from rosdb.journal import Move
 from rosdb.layout import FOLDER
-from rosdb.objects import Kind, Link, ObjectId, Record, id_of
+from rosdb.leases import SharedLease
+from rosdb.objects import Kind, Link, ObjectId, Record, id_of, record_id
 from rosdb.query import flatten, parse_instant
 from rosdb.refs import (
     DATASETS,
@@ -56,6 +57,7 @@ __all__ = [
     "Repaired",
     "Report",
     "RunRow",
+    "SharedLease",
     "Stats",
     "Store",
     "Table",
@@ -72,6 +74,7 @@ __all__ = [
     "parse_instant",
     "put_files",
     "put_folder",
+    "record_id",
     "replace_file",
     "text_values",
     "write_blob",

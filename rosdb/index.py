@@ -23,6 +23,7 @@ from rosdb.query import Sql, fact_rows, flatten
 
 _INSERT_FACT: Final = "INSERT OR REPLACE INTO facts VALUES (?, ?, ?, ?, ?)"
 _RUN: Final = "r.run, r.experiment, r.name, r.status, r.kind, r.recipe, r.outcome"
+_WAITING_MAX: Final = 10_000
 _RUN_REF: Final = re.compile(rf"{refs.RUNS}([0-9a-f]{{64}})")
 
 # What a record may raise that calls itself a run, a status or an outcome and is not one.
@@ -240,11 +241,20 @@ class Index:
         self._db.execute("BEGIN IMMEDIATE")
         try:
             position = self._position()
+            waiting: dict[str, tuple[Move, int, int]] = {}
             for entry in self._journal.entries(position):
                 # An entry has more bytes than moves, so offsets and counts make one order.
                 for moved, move in enumerate(entry.moves, start=position.offset):
-                    self._apply(move, moved, position.offset)
+                    before = waiting.get(move.ref)
+                    # Of a run its last state tells all; it keeps its place, which is its age.
+                    is_next = before is not None and None not in (before[0].new, move.new)
+                    if len(waiting) >= _WAITING_MAX or (
+                        before is not None and not (is_next and _RUN_REF.fullmatch(move.ref))
+                    ):
+                        self._apply_all(waiting)
+                    waiting[move.ref] = (move, moved, position.offset)
                 position = entry.end
+            self._apply_all(waiting)
             # Another process may have written these entries a moment ago, unsynced as yet.
             self._journal.sync(position)
             self._db.executemany(
@@ -264,6 +274,11 @@ class Index:
         if type(offset) is not int or offset < START or type(head) is not bytes:
             raise sqlite3.DatabaseError("no position stands where one belongs")
         return Position(offset=offset, head=head)
+
+    def _apply_all(self, waiting: dict[str, tuple[Move, int, int]]) -> None:
+        for each in waiting.values():
+            self._apply(*each)
+        waiting.clear()
 
     def _apply(self, move: Move, moved: int, entry: int) -> None:
         if move.new is None:
@@ -300,14 +315,17 @@ class Index:
             elif record.schema == "status/v1":
                 self._update_run(run, record)
         except (*_UNREADABLE, *_UNBINDABLE):
-            # One damaged object must not hide the rest of history; the check names it.
-            self._db.execute(
-                "INSERT INTO runs (run, experiment, kind, status, recipe)"
-                " VALUES (?, '?', 'run', 'damaged', zeroblob(32)) ON CONFLICT (run) DO UPDATE SET"
-                " status = 'damaged', experiment = IFNULL(experiment, '?'),"
-                " kind = IFNULL(kind, 'run')",
-                (run,),
-            )
+            self._note_damage(run)
+
+    def _note_damage(self, run: bytes) -> None:
+        """Keep a run's row: one damaged object must not hide history; the check names it."""
+        self._db.execute(
+            "INSERT INTO runs (run, experiment, kind, status, recipe)"
+            " VALUES (?, '?', 'run', 'damaged', zeroblob(32)) ON CONFLICT (run) DO UPDATE SET"
+            " status = 'damaged', experiment = IFNULL(experiment, '?'),"
+            " kind = IFNULL(kind, 'run')",
+            (run,),
+        )
 
     def _insert_run(self, run: bytes, record: Record) -> int | None:
         recipe = self._load(record.links["recipe"])
@@ -336,8 +354,14 @@ class Index:
         return cursor.lastrowid
 
     def _update_run(self, run: bytes, record: Record) -> None:
-        row = self._db.execute("SELECT seq FROM runs WHERE run = ?", (run,)).fetchone()
-        seq = row[0] if row else self._insert_run(run, self._load(record.links["run"]))
+        seq = self._seq(run)
+        if seq is None:
+            try:
+                seq = self._insert_run(run, self._load(record.links["run"]))
+            except (*_UNREADABLE, *_UNBINDABLE):
+                # Its question cannot be read; how it ended can.
+                self._note_damage(run)
+                seq = self._seq(run)
         outcome = record.links.get("outcome")
         self._db.execute(
             "UPDATE runs SET status = ?, noted = NULL, seconds = ?, outcome = ? WHERE run = ?",
@@ -352,6 +376,10 @@ class Index:
         if outcome is not None:
             metrics = self._load(outcome).fields["metrics"]
             self._db.executemany(_INSERT_FACT, fact_rows(seq, "m", metrics))
+
+    def _seq(self, run: bytes) -> int | None:
+        row = self._db.execute("SELECT seq FROM runs WHERE run = ?", (run,)).fetchone()
+        return None if row is None else int(row[0])
 
 
 def _between(prefix: str) -> tuple[str, str]:

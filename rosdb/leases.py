@@ -5,7 +5,9 @@ what a dead process has left is swept by the next that comes.
 """
 
 import contextlib
+import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,6 +33,19 @@ class Leases:
             finally:
                 disk.remove(path)
 
+    @contextlib.contextmanager
+    def share(self) -> Iterator["SharedLease"]:
+        """Hold one lease for many runs, which come and go: one file that has all their names."""
+        disk.make_folder(self._folder)
+        with tempfile.TemporaryDirectory(prefix="lease-", dir=self._temporary) as place:
+            path = Path(place) / "lease"
+            with disk.exclusive_lock(path):
+                shared = SharedLease(self._folder, path)
+                try:
+                    yield shared
+                finally:
+                    shared.end_all()
+
     def is_held(self, run_id: ObjectId) -> bool:
         """Tell whether the process of a run lives."""
         return disk.is_locked(self._folder / str(run_id))
@@ -48,3 +63,35 @@ class Leases:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+class SharedLease:
+    """The lease of several runs of one process."""
+
+    def __init__(self, folder: Path, path: Path) -> None:
+        self._folder, self._path = folder, path
+        self._names: dict[ObjectId, contextlib.ExitStack | None] = {}
+
+    def hold(self, run_id: ObjectId) -> None:
+        """Let it be the run's too."""
+        named = self._folder / str(run_id)
+        try:
+            # The lock is the file's, not the name's.
+            os.link(self._path, named)
+            self._names[run_id] = None
+        except OSError:  # a file system without such links
+            own = contextlib.ExitStack()
+            own.enter_context(disk.exclusive_lock(named))
+            self._names[run_id] = own
+
+    def end(self, run_id: ObjectId) -> None:
+        """Let go of it for a run."""
+        own = self._names.pop(run_id)
+        disk.remove(self._folder / str(run_id))
+        if own is not None:
+            own.close()
+
+    def end_all(self) -> None:
+        """Let go of it for every run that is left."""
+        for run_id in list(self._names):
+            self.end(run_id)

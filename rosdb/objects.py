@@ -142,6 +142,11 @@ def encode_record(record: Record) -> bytes:
     return canonical.encode_apart([record.schema, dict(record.fields)], links)
 
 
+def record_id(record: Record) -> Link:
+    """Return the id of a record."""
+    return id_of(Kind.RECORD, encode_record(record))
+
+
 def decode_record(content: bytes) -> Record:
     """Decode a record.
 

@@ -29,7 +29,7 @@ from rosdb.collect import GRACE_SECONDS, CollectionPlan
 from rosdb.errors import BadSetting, ObjectCorrupt, ObjectMissing, StoreError
 from rosdb.index import Index, RunRow
 from rosdb.journal import Move
-from rosdb.leases import Leases
+from rosdb.leases import Leases, SharedLease
 from rosdb.object_store import Objects
 from rosdb.objects import Kind, Link, ObjectId, Record
 from rosdb.pack_batch import PackBatch
@@ -332,11 +332,12 @@ class Store:
         """Hold the kernel's word that a run's process lives; it ends with the process."""
         return self._leases.hold(run_id)
 
-    def scratch(self, run_id: ObjectId) -> AbstractContextManager[Path]:
-        """Give a leased run a private folder, gone at the end of the block.
+    def shared_lease(self) -> AbstractContextManager[SharedLease]:
+        """Hold one lease for many runs of this process."""
+        return self._leases.share()
 
-        What a dead process has left of its own is removed on the way.
-        """
+    def scratch(self, run_id: ObjectId) -> AbstractContextManager[Path]:
+        """Give a leased run a folder, gone at the end; what the dead have left goes on the way."""
         return self._leases.scratch(run_id)
 
     def is_leased(self, run_id: ObjectId) -> bool:
