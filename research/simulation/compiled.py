@@ -6,6 +6,7 @@ beside this file, or in the user's; the name under which it is kept holds the ha
 the kernel, for numba itself looks at one file only.
 """
 
+import contextlib
 import functools
 import hashlib
 import types
@@ -38,8 +39,11 @@ WARM_FROM: Final = 200_000
 COLD_FROM: Final = 2_000_000
 """From this many bars on it is worth the ten seconds that compiling takes, too."""
 
+_BESIDE: Final = Path(__file__).parent / "__pycache__"
 # Each uses those before it.
 _INLINED: Final = ("mark", "limit", "begin_day", "touches")
+# What Python calls. All else is compiled into these.
+_DOORS: Final = ("run", "figures", "is_sound")
 _ROOMS: Final = (
     *(chance, orders, notes, positions, attempts, protection, exits, decisions, entries, kernel),
     *(equity_figures, sound),
@@ -100,9 +104,13 @@ def source_mark() -> str:
     return hashlib.blake2b(content, digest_size=8).hexdigest()
 
 
+def kept_files() -> list[Path]:
+    """Return what lies compiled beside this file, of these sources; none before the first use."""
+    return sorted(_BESIDE.glob(f"*_{source_mark()}-*.nb[ic]"))
+
+
 def _is_warm() -> bool:
-    """Tell whether the kernel lies compiled beside this file."""
-    return any(Path(__file__).parent.glob(f"__pycache__/kernel.run_{source_mark()}-*.nbi"))
+    return bool(kept_files())
 
 
 def _compiling(name: str) -> Callable[[Any], Any]:
@@ -117,12 +125,46 @@ def _compiling(name: str) -> Callable[[Any], Any]:
     options: dict[str, Any] = {"error_model": "numpy", "_nrt": False, "inline": inline}
 
     def compiling(function: Any) -> Any:
-        try:
-            return numba.njit(cache=True, **options)(function)
-        except RuntimeError:
-            return numba.njit(**options)(function)  # there is nowhere to keep it
+        dispatcher = numba.njit(**options)(function)
+        if name in _DOORS:
+            _keep(dispatcher)
+        return dispatcher
 
     return compiling
+
+
+def _keep(dispatcher: Any) -> None:
+    """Have numba keep what it compiles beside this file, or only look there if it is read-only."""
+    from numba.core import caching
+
+    class Beside(caching._CacheLocator):
+        def get_cache_path(self) -> str:
+            return str(_BESIDE)
+
+        def get_source_stamp(self) -> str:
+            return source_mark()
+
+        def get_disambiguator(self) -> str:
+            return ""
+
+        @classmethod
+        def from_function(cls, *_: Any) -> Any:
+            return cls()
+
+    try:
+        Beside().ensure_cache_path()  # type: ignore[no-untyped-call]
+        can_write = True
+    except OSError:
+        can_write = False
+    if not can_write and not _is_warm():
+        with contextlib.suppress(RuntimeError):  # there is nowhere to keep it
+            dispatcher.enable_caching()
+        return
+    way = type("Way", (caching.CompileResultCacheImpl,), {"_locator_classes": [Beside]})
+    kept: Any = type("Kept", (caching.FunctionCache,), {"_impl_class": way})
+    dispatcher._cache = kept(dispatcher.py_func)
+    if not can_write:
+        dispatcher._cache.save_overload = lambda signature, data: None
 
 
 def _copied(

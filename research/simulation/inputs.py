@@ -19,7 +19,7 @@ from research.simulation.parameters import checked_number
 from research.simulation.plan import Plan, plan_of
 from research.simulation.risk import RiskModel
 from research.simulation.run_config import RunConfig
-from research.simulation.session import ARRAYS
+from research.simulation.session import ARRAYS, unwritable
 from research.simulation.sizing import Sizing
 
 M = TypeVar("M", ExecutionModel, CostModel, RiskModel)
@@ -206,4 +206,5 @@ def _is_sound(bars: Bars) -> bool:
     is_flat = all(each.flags.c_contiguous for each in columns)
     if not (is_whole and is_typed and is_flat and count):
         return False
-    return bool(compiled.functions().is_sound(columns[0], tuple(columns[1:])))
+    at_ns, *others = map(unwritable, columns)
+    return bool(compiled.functions().is_sound(at_ns, tuple(others)))

@@ -55,7 +55,7 @@ class Session:
         self.keys = np.array([asset_key(name) for name in assets], np.int64)
         self.bar_count = len(columns[0])
         self._run = compiled.functions().run if is_compiled else kernel.run
-        self._bars = Columns(*(self._ready(column) for column in columns))
+        self._bars = Columns(*(self._ready(unwritable(column)) for column in columns))
 
     def play(self, signals: NDArray[np.int64], plan: Plan) -> Played:
         """Play signals by a plan.
@@ -65,7 +65,7 @@ class Session:
         events = trades = _ROOM + self.bar_count // _BARS_A_ROW
         while True:
             desk = self._desk(plan, events, trades)
-            self._run(desk, self._ready(signals))
+            self._run(desk, self._ready(unwritable(signals)))
             played = _played(desk)
             event_count, trade_count = desk.count[slots.EVENT_COUNT], desk.count[slots.TRADE_COUNT]
             if event_count <= events and trade_count <= trades:
@@ -115,6 +115,13 @@ class Session:
 
     def _integers(self, count: int) -> Any:
         return np.zeros(count, np.int64) if self.is_compiled else [0] * count
+
+
+def unwritable(array: NDArray[Any]) -> NDArray[Any]:
+    """Return a view that cannot be written: of both sorts of array the kernel compiles one."""
+    view = array.view()
+    view.setflags(write=False)
+    return view
 
 
 def asset_key(name: str) -> int:
