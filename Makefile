@@ -51,7 +51,7 @@ lock: ## pin every dependency anew within the bounds of pyproject.toml (needs uv
 	@echo "pin: requirements-build.lock"
 	@echo hatchling | $(PIN) - -o requirements-build.lock
 	@echo "pin: requirements-dev.lock"
-	@$(PIN) pyproject.toml --extra all --extra dev \
+	@$(PIN) pyproject.toml --extra all --extra ray --extra dev \
 		-c requirements.lock -c requirements-build.lock -o requirements-dev.lock
 	@echo "pin: requirements-engines.lock"
 	@$(PIN) pyproject.toml --group engines \
@@ -70,9 +70,9 @@ clean: ## remove .venv, .venv-engines, demo/, builds and caches (never .ros)
 
 # What they measure, and how, stands in docs/benchmarks.md. B takes options: make bench B="--scale 0.1".
 # For bench-scale, N=6 is a million runs.
-.PHONY: bench bench-api bench-scale bench-engine check-engines
+.PHONY: bench bench-api bench-scale bench-sweep bench-engine check-engines
 
-bench: .venv/ros.stamp ## measure the store beside its peers (bench-api, bench-scale, bench-engine: the rest)
+bench: .venv/ros.stamp ## measure the store beside its peers (bench-api, -scale, -sweep, -engine: the rest)
 	@$(IN_VENV) benchmarks.store $(B)
 
 bench-api: .venv/ros.stamp
@@ -80,6 +80,9 @@ bench-api: .venv/ros.stamp
 
 bench-scale: .venv/ros.stamp
 	@$(IN_VENV) benchmarks.scale $(if $(N),--largest $(N)) $(B)
+
+bench-sweep: .venv/dev.stamp
+	@$(IN_VENV) benchmarks.sweep $(B)
 
 # The other engines, in an environment of their own: compared trade by trade, and timed beside ours
 # (docs/engines.md).

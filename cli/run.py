@@ -7,6 +7,7 @@ import typer
 from cli import exits, render
 from cli.context import open_context, say
 from cli.experiments import print_experiments
+from cli.limits import Memory, Timeout
 from research.context import Context
 from research.errors import BadInput, RunFailed
 from research.experiments import explain as explainer
@@ -57,12 +58,8 @@ def run(
     explain: Annotated[
         bool, typer.Option("--explain", help="run nothing: say hit or miss, and why")
     ] = False,
-    timeout: Annotated[
-        str | None, typer.Option(metavar="TIME", help="fail after so long: 90, 5m, 1h")
-    ] = None,
-    memory: Annotated[
-        str | None, typer.Option(metavar="SIZE", help="fail above so much: 500MB, 2GiB")
-    ] = None,
+    timeout: Timeout = None,
+    memory: Memory = None,
     as_list: Annotated[bool, typer.Option("--list", help="list the experiments")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON document")] = False,
 ) -> None:

@@ -6,7 +6,10 @@ import typer
 
 from cli import exits, render
 from cli.context import open_context, say
+from cli.limits import Memory, Timeout
 from cli.progress import counting
+from research.experiments.executors import Means
+from research.experiments.limits import parse_limits
 from research.experiments.parameters import parse_assignment
 from research.experiments.recipe import Request
 from research.experiments.sweep import SweepRequest, Swept, SweptPoint
@@ -44,6 +47,11 @@ def sweep(
     jobs: Annotated[
         int | None, typer.Option("--jobs", "-j", metavar="N", help="runs at a time [the cores]")
     ] = None,
+    executor: Annotated[
+        str, typer.Option(metavar="NAME", help="local, or ray: on other machines too")
+    ] = "local",
+    timeout: Timeout = None,
+    memory: Memory = None,
     fail_fast: Annotated[
         bool, typer.Option("--fail-fast", help="begin nothing more once a run has failed")
     ] = False,
@@ -69,12 +77,22 @@ def sweep(
         axes=[parse_axis(text) for text in grid or []],
         random_count=random,
         has_common_seed=common_seed,
-        jobs=context.core_count if jobs is None else jobs,
+        means=Means(
+            executor=executor,
+            jobs=context.core_count if jobs is None else jobs,
+            limits=parse_limits(timeout, memory),
+        ),
         is_fail_fast=fail_fast,
         early_stop=early_stop,
     )
     with counting("runs") as advance:
         found = sweep_points(context, asked, advance)
+    _show(found, as_json=as_json)
+    if found.failed:
+        raise typer.Exit(exits.RUN_FAILED)
+
+
+def _show(found: Swept, *, as_json: bool) -> None:
     for path in found.inert:
         say(f"warning: {path} changes no outcome: nothing that it reaches acts on the result")
     if found.stopped is not None:
@@ -83,8 +101,6 @@ def sweep(
         render.emit(_document(found))
     else:
         _print(found)
-    if found.failed:
-        raise typer.Exit(exits.RUN_FAILED)
 
 
 def _print(found: Swept) -> None:
@@ -93,9 +109,9 @@ def _print(found: Swept) -> None:
         f"{found.executed} executed, {found.cached} from the store, {found.failed} failed"
         f" in {render.duration(found.seconds)}"
     )
-    shown = [point for point in found.points if point.manifest is not None][:_ROWS_SHOWN]
+    shown = [point for point in found.points if point.run is not None][:_ROWS_SHOWN]
     paths = list(shown[0].overrides) if shown else []
-    metrics = next((list(each.manifest.metrics) for each in shown if each.manifest), [])[:4]
+    metrics = next((list(each.run.metrics) for each in shown if each.run), [])[:4]
     rows = [
         [*(_cell(each.overrides[path]) for path in paths), *_ends(each, metrics)] for each in shown
     ]
@@ -105,12 +121,12 @@ def _print(found: Swept) -> None:
 
 
 def _ends(point: SweptPoint, metrics: list[str]) -> list[str]:
-    assert point.manifest is not None
+    assert point.run is not None
     if point.is_failed:
-        return [render.short(point.manifest.run_id), "failed", *[""] * (len(metrics) - 1)]
-    values = (point.manifest.metrics.get(name) for name in metrics)
+        return [render.short(point.run.run_id), "failed", *[""] * (len(metrics) - 1)]
+    values = (point.run.metrics.get(name) for name in metrics)
     return [
-        render.short(point.manifest.run_id),
+        render.short(point.run.run_id),
         *("" if v is None else render.number(v) for v in values),
     ]
 
@@ -130,10 +146,10 @@ def _document(found: Swept) -> dict[str, Any]:
         "stopped": found.stopped,
         "runs": [
             {
-                "run": None if point.manifest is None else str(point.manifest.run_id),
+                "run": None if point.run is None else str(point.run.run_id),
                 "params": dict(point.overrides),
-                "status": "not_run" if point.manifest is None else point.manifest.status,
-                "metrics": {} if point.manifest is None else point.manifest.metrics,
+                "status": "not_run" if point.run is None else point.run.status,
+                "metrics": {} if point.run is None else point.run.metrics,
                 "cached": point.is_cached,
             }
             for point in found.points

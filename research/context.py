@@ -4,6 +4,7 @@ Owns the reading of the surroundings for everything below the command line: the 
 the environment's variables, git. Nothing else in ``research`` reads them (one room, one seam).
 """
 
+import functools
 import os
 import site
 import sys
@@ -131,6 +132,7 @@ def cache_folder() -> Path:
     return (Path(shared) if shared else Path.home() / ".cache") / "research-os"
 
 
+@functools.cache
 def software_version() -> str:
     """Return the version of Research OS that runs."""
     from importlib.metadata import PackageNotFoundError, version

@@ -114,6 +114,7 @@ HIDDEN_IMPORTS: dict[tuple[str, str], str] = {
     ("*", "raptorbt"): "an optional part",
     ("*", "vectorbt"): "an optional part, and slow to start",
     ("*", "ray"): "an optional part, and slow to start",
+    ("research/experiments/kernels.py", "research.simulation"): "numpy, where few bars need none",
     ("research/context.py", "subprocess"): "10 ms, to ask git when a run is recorded",
     ("research/experiments/registry.py", "importlib.util"): "goes with importlib.metadata",
     ("research/datasets/snapshot.py", "research.datasets"): "numpy, which a look-up can spare",
@@ -178,6 +179,14 @@ WINDOWS: dict[str, tuple[frozenset[str], str]] = {
         frozenset({"the machine"}),
         "a check uses all cores; what it finds does not depend on them",
     ),
+    "research/experiments/ray_executor.py": (
+        frozenset({"the environment"}),
+        "a variable alone keeps Ray from telling its makers of each cluster",
+    ),
+    "research/experiments/worker.py": (
+        frozenset({"the machine"}),
+        "a pair of sockets between us and a child",
+    ),
     "research/experiments/child/": (
         EVERYTHING,
         "the child's side: it pins the environment and shuts the doors",
@@ -199,7 +208,7 @@ PURE_IMPORTS = frozenset(
 )
 # What decides nothing but the time, or is another engine.
 PURE_EXCEPT: dict[str, frozenset[str]] = {
-    "research/simulation/compiled.py": frozenset({"importlib", "logging", "pathlib"}),
+    "research/simulation/compiled.py": frozenset({"contextlib", "importlib", "logging", "pathlib"}),
     "research/simulation/sweep.py": frozenset({"concurrent"}),
     "research/simulation/engines/": frozenset({"importlib", "raptorbt", "vectorbt"}),
 }

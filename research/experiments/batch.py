@@ -1,139 +1,208 @@
-"""Many recipes side by side: each run in a child of its own, their records in common transactions.
+"""Many recipes: their runs go to an executor, and their records into common transactions.
 
-Owns the life of a batch: all its runs become pending in one transaction, running in a second, and
-what came of them is recorded in a third; so a sweep syncs three times a batch and not three times
-a run. A run's lease is held until its end is recorded; of a batch that dies, every run that has no
-end is shown as interrupted, and the same command runs it.
+Owns the life of many runs at once. Groups of them become pending, then running, each group in one
+transaction, and never more than are soon begun; what has ended is recorded together, twice a
+second. So a sweep of quick runs syncs some times a second and not three times a run. A lease is
+held until the run's end is recorded; of runs whose process dies, every one without an end is shown
+as interrupted, and the same command runs it. What was recorded and not begun is withdrawn: its ref
+goes.
 """
 
 import contextlib
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from research.context import Context
 from research.datasets.snapshot import Snapshot
-from research.experiments import run
-from research.experiments.capsule import Answer, Capsule
-from research.experiments.conditions import conditions_of
-from rosdb import Link, Record
+from research.experiments import run, runs
+from research.experiments.answer import Answer
+from research.experiments.executor import Ended, Executor, Job
+from research.experiments.runs import RunManifest
+from rosdb import RUNS, Link, SharedLease, Transaction
 
-BATCH_RUNS_MAX: Final = 32
-"""How many runs are recorded together: their outputs lie in folders until then."""
+GROUP_RUNS_MAX: Final = 256
+"""How many runs are recorded together."""
+
+_GROUP_SECONDS: Final = 0.5
 
 
 @dataclass(slots=True, kw_only=True)
 class _Under:
-    """A run under way."""
+    """A run that is recorded and has no end yet."""
 
     run_id: Link
-    recipe: Record
     state: Link
-    box: Capsule
-    started: float
-    seconds: float = 0.0
-    answer: Answer | None = None
 
 
 def perform(
     context: Context,
     recipes: Sequence[Link],
+    executor: Executor,
     *,
     snapshot: Snapshot | None,
     metrics: Sequence[str],
-    jobs: int,
-    is_over: Callable[[], bool] = lambda: False,
-) -> Iterator[list[Link]]:
-    """Execute stored recipes; yield the runs of each batch once they are recorded.
+    ends_with: Callable[[Answer], bool] = lambda answer: False,
+) -> Iterator[list[RunManifest]]:
+    """Execute stored recipes; yield the runs that ended together once they are recorded.
 
-    ``is_over`` is asked between batches: a sweep may end before its last point. The caller keeps
-    the recipes in the store until then.
+    ``ends_with`` is asked of each as it ends: once it says so, what has begun ends, and nothing
+    more begins. The caller keeps the recipes in the store until then.
     Raises: KeyboardInterrupt, after what was under way was recorded as failed.
     """
-    size = max(jobs, min(BATCH_RUNS_MAX, 4 * jobs))
-    for start in range(0, len(recipes), size):
-        if is_over():
+    with context.store.shared_lease() as lease:
+        made = _Batch(context, executor, lease, snapshot, metrics, recipes)
+        yield from _perform(made, executor, ends_with)
+
+
+def _perform(
+    made: "_Batch", executor: Executor, ends_with: Callable[[Answer], bool]
+) -> Iterator[list[RunManifest]]:
+    try:
+        while made.is_busy:
+            made.open_group()
+            for ended in executor.wait(made.patience()):
+                made.take(ended)
+                if ends_with(ended.answer):
+                    made.withdraw()
+            if made.is_due:
+                yield made.close_group()
+    except BaseException:
+        executor.stop()
+        made.interrupt()
+        raise
+
+
+class _Batch:
+    """What of a batch waits, is under way, or has ended and is not recorded yet."""
+
+    def __init__(
+        self,
+        context: Context,
+        executor: Executor,
+        lease: SharedLease,
+        snapshot: Snapshot | None,
+        metrics: Sequence[str],
+        recipes: Sequence[Link],
+    ) -> None:
+        self._context, self._store, self._executor = context, context.store, executor
+        self._lease = lease
+        self._snapshot, self._metrics = snapshot, list(metrics)
+        self._git = context.git()
+        self._waiting = deque(recipes)
+        self._under: dict[int, _Under] = {}
+        self._count = 0
+        self._ended: list[_Under] = []
+        self._recording = contextlib.ExitStack()
+        self._tx: Transaction | None = None
+        self._since = context.monotonic()
+        self._ahead = executor.capacity
+
+    @property
+    def is_busy(self) -> bool:
+        """There is something to begin, to wait for, or to record."""
+        return bool(self._waiting or self._under or self._ended)
+
+    @property
+    def is_due(self) -> bool:
+        """What has ended is to be recorded now."""
+        if not self._ended:
+            return False
+        is_full = len(self._ended) >= GROUP_RUNS_MAX or not (self._waiting or self._under)
+        return is_full or self.patience() == 0.0
+
+    def patience(self) -> float | None:
+        """Return how long what has ended may still wait to be recorded."""
+        if not self._ended:
+            return None
+        return max(0.0, self._since + _GROUP_SECONDS - self._context.monotonic())
+
+    def open_group(self) -> None:
+        """Record the next runs as pending, then as running, and hand them out."""
+        wanted = self._ahead - len(self._under)
+        if not self._waiting or 2 * wanted < self._ahead:
             return
-        yield _perform_batch(context, recipes[start : start + size], snapshot, metrics, jobs)
-
-
-def _perform_batch(
-    context: Context,
-    recipes: Sequence[Link],
-    snapshot: Snapshot | None,
-    metrics: Sequence[str],
-    jobs: int,
-) -> list[Link]:
-    store = context.store
-    with contextlib.ExitStack() as stack:
-        with store.transaction(f"{len(recipes)} runs pending") as tx:
-            ids = [
-                run.put_run(context, tx, each, snapshot, list(metrics), None) for each in recipes
-            ]
-            # Held before anyone can see the runs, so that nobody takes them for dead ones.
-            for run_id in ids:
-                stack.enter_context(store.lease(run_id))
-        with store.transaction(f"{len(ids)} runs running") as tx:
+        recipes = [self._waiting.popleft() for _ in range(min(wanted, len(self._waiting)))]
+        with self._store.transaction(f"{len(recipes)} runs pending") as tx:
+            ids = []
+            for recipe in recipes:
+                run_id = run.put_run(
+                    self._context, tx, recipe, self._snapshot, self._metrics, None, git=self._git
+                )
+                # Held before anyone can see the run, so that nobody takes it for a dead one.
+                self._lease.hold(run_id)
+                ids.append(run_id)
+        with self._store.transaction(f"{len(ids)} runs running") as tx:
             states = [
-                run.put_status(context, tx, run_id, run_id, "running", run.Ending())
+                run.put_status(self._context, tx, run_id, run_id, "running", run.Ending())
                 for run_id in ids
             ]
-        under = [
-            _Under(
-                run_id=run_id,
-                recipe=store.get_record(recipe),
-                state=state,
-                box=_box(stack.enter_context(store.scratch(run_id))),
-                started=0.0,
+        jobs = []
+        for run_id, recipe, state in zip(ids, recipes, states, strict=True):
+            self._count += 1
+            self._under[self._count] = _Under(run_id=run_id, state=state)
+            jobs.append(Job(number=self._count, recipe=self._store.get_record(recipe)))
+        self._executor.submit(jobs)
+
+    def take(self, ended: Ended) -> None:
+        """Put what came of a run; it is recorded with the others."""
+        under = self._under.pop(ended.number)
+        tx = self._open_recording()
+        answer = ended.answer
+        under.state = run.put_answer(
+            self._context, tx, under.run_id, under.state, answer, ended.seconds
+        )
+        ended.release()
+        self._ended.append(under)
+
+    def close_group(self) -> list[RunManifest]:
+        """Record what has ended, and return it."""
+        now = self._context.monotonic()
+        count = len(self._ended)
+        # So much ahead as will end before the next time: quick runs never wait for their records.
+        rate = count / max(now - self._since, 1e-3)
+        ahead = min(GROUP_RUNS_MAX, int(rate * _GROUP_SECONDS))
+        self._ahead = max(self._executor.capacity, ahead)
+        if self._tx is not None:
+            self._tx.why = f"{count} runs ended"
+        self._recording.close()
+        self._tx, self._since = None, now
+        ended, self._ended = self._ended, []
+        for each in ended:
+            self._lease.end(each.run_id)
+        return [runs.read_ended(self._store, each.run_id, each.state) for each in ended]
+
+    def withdraw(self) -> None:
+        """Begin nothing more, and take back what was recorded and has not begun."""
+        self._waiting.clear()
+        taken = [self._under.pop(number) for number in self._executor.withdraw()]
+        if not taken:
+            return
+        with self._store.transaction(f"{len(taken)} runs not begun") as tx:
+            for each in taken:
+                tx.move_ref(f"{RUNS}{each.run_id}", None, expected=each.state)
+        for each in taken:
+            self._lease.end(each.run_id)
+
+    def interrupt(self) -> None:
+        """Record what has ended, and of what has not, that it was stopped."""
+        self._waiting.clear()
+        left = list(self._under.values())
+        tx = self._open_recording()
+        for each in left:
+            ending = run.Ending(error=run.INTERRUPTION)
+            each.state = run.put_status(
+                self._context, tx, each.run_id, each.state, "failed", ending
             )
-            for run_id, recipe, state in zip(ids, recipes, states, strict=True)
-        ]
-        try:
-            _run_all(context, under, jobs)
-        finally:
-            _record(context, under)
-    return ids
+        self._under.clear()
+        self._ended += left
+        self.close_group()
 
-
-def _box(folder: Path) -> Capsule:
-    return Capsule(folder.resolve())
-
-
-def _run_all(context: Context, under: Sequence[_Under], jobs: int) -> None:
-    """Run the children, so many at a time; the store is used by this thread alone."""
-    waiting, conditions = list(reversed(under)), conditions_of(context)
-    at_work: dict[Future[Answer], _Under] = {}
-    with ThreadPoolExecutor(jobs) as pool:
-        try:
-            while waiting or at_work:
-                while waiting and len(at_work) < jobs:
-                    each = waiting.pop()
-                    each.started = context.monotonic()
-                    run.fill(context.store, each.box, each.recipe)
-                    asked = pool.submit(each.box.run, each.recipe, conditions)
-                    at_work[asked] = each
-                for done in wait(at_work, return_when=FIRST_COMPLETED).done:
-                    each = at_work.pop(done)
-                    each.seconds = context.monotonic() - each.started
-                    each.answer = done.result()
-        except BaseException:
-            # The children end with us: whoever waits for one learns of it.
-            for each in at_work.values():
-                each.box.stop()
-            raise
-
-
-def _record(context: Context, under: Sequence[_Under]) -> None:
-    """Record what came of each run, all together; of one that did not end, that it was stopped."""
-    with context.store.transaction() as tx:
-        for each in under:
-            if each.answer is None:
-                ending = run.Ending(error=run.INTERRUPTION)
-                run.put_status(context, tx, each.run_id, each.state, "failed", ending)
-            else:
-                run.put_answer(
-                    context, tx, each.run_id, each.state, each.box, each.answer, each.seconds
-                )
-        tx.why = f"{len(under)} runs ended"
+    def _open_recording(self) -> Transaction:
+        if self._tx is None:
+            self._tx = self._recording.enter_context(
+                # Outputs are new: nothing is known of them from before.
+                self._store.transaction("runs ended", reads_all=True)
+            )
+        return self._tx

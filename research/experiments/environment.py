@@ -5,6 +5,7 @@ variables, and name, version and content of each distribution in the closure of 
 is left out, and why, stands in ``docs/format.md`` section 3.
 """
 
+import functools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import Distribution, distributions
@@ -34,6 +35,9 @@ _OURS: Final = "research-os"
 _REQUIREMENT: Final = re.compile(r"^\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
 # A compiler that may not change a bit: with it and without it, the kernel gives the same answer.
 COMPILERS: Final = frozenset({"numba", "llvmlite"})
+_OF_COMPILERS: Final = frozenset(
+    {"yaml", "_yaml"}
+)  # numba reads its settings with it, if it is there
 _LEFT_OUT: Final = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json")
 
 
@@ -61,10 +65,22 @@ def unforeseen(
     recorded: Mapping[str, Any], loaded: Iterable[str], path: Sequence[str] | None = None
 ) -> list[str]:
     """Name the top-level modules that a child loaded and no recorded distribution provides."""
-    known: set[str] = set(COMPILERS)
-    for found in _found_again(recorded, path):
-        known |= _top_levels(found)
-    return sorted(set(loaded) - known)
+    names = tuple(recorded["distributions"])
+    known = _known_modules(names, None if path is None else tuple(path))
+    left = set(loaded) - known - COMPILERS
+    return sorted(left - _OF_COMPILERS if "numba" in loaded else left)
+
+
+def top_levels(recorded: Mapping[str, Any]) -> frozenset[str]:
+    """Name the top-level modules that a run may load, of the recorded distributions."""
+    return _known_modules(tuple(recorded["distributions"]), None) | COMPILERS
+
+
+@functools.cache
+def _known_modules(names: tuple[str, ...], path: tuple[str, ...] | None) -> frozenset[str]:
+    """Read once for all runs of a process: numba's list of files is long."""
+    found = filter(None, (_distribution(name, path) for name in names))
+    return frozenset().union(*(_top_levels(each) for each in found))
 
 
 def _found_again(recorded: Mapping[str, Any], path: Sequence[str] | None) -> Iterable[Distribution]:

@@ -86,6 +86,14 @@ def memory_of(process_id: int) -> int:
     return sum(_peak(each) for each in _family(process_id))
 
 
+def memory_below(process_id: int) -> int:
+    """Return the memory of what a process has started, without its own.
+
+    Units:  bytes, resident.
+    """
+    return sum(_peak(each) for each in _family(process_id) if each != process_id)
+
+
 def _patience(limits: Limits, waited: float) -> float | None:
     """Return how long to wait at once."""
     left = None if limits.seconds is None else max(0.0, limits.seconds - waited)

@@ -181,7 +181,7 @@ class _Question:
                 raise _CutFailed(f"{answer.error.kind}: {answer.error.message}")
             try:
                 with scratch.transaction("a cut's outputs") as tx:
-                    links = {"artifacts": box.collect(tx)}
+                    links = {"artifacts": answer.collect(tx)}
                     outcome = tx.put_record(runs.OUTCOME_SCHEMA, {"metrics": {}}, links)
             except (errors.BadName, errors.BadTable, OSError) as fault:
                 raise _CutFailed(f"{type(fault).__name__}: {fault}") from None

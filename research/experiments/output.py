@@ -41,17 +41,21 @@ def save_table(
             raise ValueError(f"table {name!r}: unit of {column!r}, which is no column")
     folder = Path(output_dir) / f"{name}.table"
     folder.mkdir(parents=True)
-    described = []
-    for number, (column, values) in enumerate(columns.items()):
+    described, parts, end = [], [], 0
+    for column, values in columns.items():
         if not column or "/" in column:
             raise ValueError(f"table {name!r}: column name {column!r}")
         dtype, data, mask = _column_bytes(f"table {name!r}, column {column!r}", values)
         entry: dict[str, Any] = {"name": column, "dtype": dtype, "unit": units.get(column, "")}
         for part, content in (("data", data), ("mask", mask)):
-            entry[part] = None if content is None else f"{number}.{part}"
+            entry[part] = None if content is None else [end, len(content)]
             if content is not None:
-                (folder / f"{number}.{part}").write_bytes(content)
+                parts.append(content)
+                end += len(content)
         described.append(entry)
+    # One file for all: a file costs as much as what stands in it.
+    with (folder / "columns").open("wb") as target:
+        target.writelines(parts)
     table = {"rows": next(iter(counts.values()), 0), "columns": described}
     (folder / "table.json").write_text(json.dumps(table), "utf-8")
 

@@ -7,6 +7,7 @@ were given. Pure.
 
 import ast
 import difflib
+import functools
 import json
 import math
 import operator
@@ -105,18 +106,22 @@ def check_constraints(
     values = dict(flatten(parameters))
     for constraint in constraints:
         try:
-            tree = ast.parse(constraint.strip(), mode="eval").body
-            names = sorted(
-                {_dotted(n) for n in ast.walk(tree) if isinstance(n, ast.Name)} & values.keys()
-            )
-            dotted = {_dotted(n) for n in ast.walk(tree) if isinstance(n, ast.Attribute)}
+            tree = _parsed(constraint)
             holds = _evaluate(tree, values)
         except (SyntaxError, KeyError, TypeError, ZeroDivisionError, RecursionError) as error:
             raise BrokenExperiment(experiment, f"constraint {constraint!r}: {error}") from None
         if not holds:
-            involved = [n for n in [*names, *sorted(dotted)] if n in values]
+            names = sorted({_dotted(n) for n in ast.walk(tree) if isinstance(n, ast.Name)})
+            dotted = sorted({_dotted(n) for n in ast.walk(tree) if isinstance(n, ast.Attribute)})
+            involved = [n for n in [*names, *dotted] if n in values]
             found = ", ".join(f"{n} is {values[n]!r}" for n in involved)
             raise BadInput(f"{experiment} needs {constraint}; {found}")
+
+
+@functools.cache
+def _parsed(constraint: str) -> ast.expr:
+    """Parse a constraint, once for all points of a sweep."""
+    return ast.parse(constraint.strip(), mode="eval").body
 
 
 def copied(value: Any) -> Any:

@@ -64,6 +64,8 @@ class Base:
     snapshot: Snapshot | None
     environment: Mapping[str, Any]
     links: Mapping[str, Link]
+    is_pure: bool = False
+    """It is one of the built-in experiments, which keep nothing from one run to the next."""
 
 
 def build(context: Context, tx: Transaction, request: Request) -> Question:
@@ -83,7 +85,7 @@ def build_base(context: Context, tx: Transaction, experiment_id: str, dataset: s
     registration = registry.find(context.experiments_folder, experiment_id)
     spec = read_spec(context, registration)
     code = collect_code(context, registration, spec.include)
-    snapshot = _snapshot(context, spec, dataset)
+    snapshot = snapshot_of(context, spec, dataset)
     return Base(
         experiment_id=experiment_id,
         spec=spec,
@@ -92,6 +94,7 @@ def build_base(context: Context, tx: Transaction, experiment_id: str, dataset: s
         snapshot=snapshot,
         environment=environment.describe(code.foreign),
         links={"code": put_code(tx, code), **_inputs(spec, snapshot)},
+        is_pure=registration.origin == "builtin",
     )
 
 
@@ -102,7 +105,11 @@ def ask(
 
     Raises: BadInput.
     """
-    fields = ask_fields(base, overrides, seed)
+    return put_question(tx, base, ask_fields(base, overrides, seed))
+
+
+def put_question(tx: Transaction, base: Base, fields: Mapping[str, Any]) -> Question:
+    """Put the recipe of one question whose fields are known."""
     recipe = tx.put_record(SCHEMA, fields, base.links)
     return Question(
         recipe=recipe,
@@ -121,9 +128,7 @@ def ask_fields(
 
     Raises: BadInput.
     """
-    values = parameters.apply_overrides(
-        base.experiment_id, parameters.copied(base.spec.parameters), overrides
-    )
+    values = parameters.apply_overrides(base.experiment_id, base.spec.parameters, overrides)
     parameters.check_constraints(base.experiment_id, base.spec.constraints, values)
     return {
         "capsule": capsule.VERSION,
@@ -182,7 +187,11 @@ def ask_child(context: Context, registration: registry.Registration) -> dict[str
     return capsule.ask_spec(context.store, registration.experiment_id, registration.module, code)
 
 
-def _snapshot(context: Context, spec: ExperimentSpec, asked: str | None) -> Snapshot | None:
+def snapshot_of(context: Context, spec: ExperimentSpec, asked: str | None) -> Snapshot | None:
+    """Return the snapshot that is asked for, or the one that the experiment declares.
+
+    Raises: BadInput and NotThere in their kinds.
+    """
     name = asked if asked is not None else spec.input_dataset
     if name is None:
         return None

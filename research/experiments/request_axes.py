@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from research.errors import BadInput
+from research.experiments.executors import Means
 from research.experiments.request_fields import (
     MODELS,
     field_value,
@@ -49,7 +50,7 @@ def to_sweep_request(asked: ParameterSweepRequest, declared: Mapping[str, Any]) 
         axes=axes,
         random_count=asked.random_count,
         has_common_seed=asked.has_common_seed,
-        jobs=asked.max_concurrency,
+        means=Means(jobs=asked.max_concurrency),
         is_fail_fast=asked.is_fail_fast,
         early_stop=asked.early_stop,
     )

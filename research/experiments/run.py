@@ -14,7 +14,8 @@ from typing import Any, Final
 from research.context import Context
 from research.datasets.snapshot import Snapshot
 from research.errors import BadInput, NameTaken, RunFailed
-from research.experiments import capsule, code_key, recipe, runs
+from research.experiments import capsule, code_key, kernels, known_bases, recipe, runs
+from research.experiments.answer import Answer
 from research.experiments.child_error import ChildError
 from research.experiments.conditions import Conditions, conditions_of
 from research.experiments.limits import NO_LIMITS, Limits
@@ -29,6 +30,7 @@ from rosdb import (
     Transaction,
     check_run_name,
     errors,
+    record_id,
 )
 
 INTERRUPTION: Final = {"kind": "interrupted", "message": "it was interrupted", "where": ""}
@@ -74,10 +76,18 @@ def run(
     store = context.store
     if name is not None:
         check_run_name(name)
+    base = None if force else known_bases.recall(context, request.experiment_id, request.dataset)
+    if base is not None:
+        # Nothing has to be put to look it up.
+        fields = recipe.ask_fields(base, request.overrides, request.seed)
+        earlier = runs.find_completed(store, record_id(Record(recipe.SCHEMA, fields, base.links)))
+        if earlier is not None:
+            return Performed(manifest=_named(context, earlier, name), is_cached=True)
     with contextlib.ExitStack() as kept:
         kept.enter_context(store.writing())  # until the run leads to its recipe
         with store.transaction(f"recipe of {request.experiment_id}") as tx:
-            question = recipe.build(context, tx, request)
+            base = known_bases.build(context, tx, request.experiment_id, request.dataset)
+            question = recipe.ask(tx, base, request.overrides, request.seed)
             earlier = runs.find_completed(store, question.recipe)
             if earlier is not None and not force:
                 tx.abandon()
@@ -94,7 +104,7 @@ def run(
         )
     manifest = runs.read_run(store, run_id, name)
     if manifest.error is not None:
-        raise _failure(manifest, question.code)
+        raise failure_of(manifest, question.code)
     contradicts = earlier if earlier and earlier.outcome_id != manifest.outcome_id else None
     return Performed(manifest=manifest, is_cached=False, contradicts=contradicts)
 
@@ -122,7 +132,8 @@ def execute(
     given = conditions_of(context) if conditions is None else conditions
     with contextlib.ExitStack() as stack:
         with _taken_names(store, name), store.transaction("run pending") as tx:
-            run_id = put_run(context, tx, recipe_id, snapshot, list(metrics), replay_of)
+            git = context.git()
+            run_id = put_run(context, tx, recipe_id, snapshot, list(metrics), replay_of, git=git)
             # Held before anyone can see the run, so that nobody takes it for a dead one.
             stack.enter_context(store.lease(run_id))
             if name is not None:
@@ -139,6 +150,8 @@ def put_run(
     snapshot: Snapshot | None,
     metrics: list[str],
     replay_of: RunManifest | None,
+    *,
+    git: Mapping[str, Any] | None,
 ) -> Link:
     """Put a run's record and move its ref to it: the run is pending."""
     links: dict[str, ObjectId] = {"recipe": recipe_id}
@@ -159,7 +172,7 @@ def put_run(
         "host": context.host,
         "agent": context.agent,
         "ros": context.software,
-        "git": context.git(),
+        "git": git,
         "dataset": dataset,
         "metric_names": metrics,
     }
@@ -175,9 +188,10 @@ def _perform(context: Context, run_id: Link, question: Record, conditions: Condi
     try:
         with context.store.scratch(run_id) as folder:
             box = capsule.Capsule(folder.resolve())
-            fill(context.store, box, question)
+            box.fill(context.store, question)
+            kernels.lay_beside(kernels.kernels_for(context, question), folder / "code")
             answer = box.run(question, conditions)
-            _record(context, run_id, running, box, answer, context.monotonic() - started)
+            _record(context, run_id, running, answer, context.monotonic() - started)
     except BaseException as fault:
         error = {"kind": type(fault).__name__, "message": str(fault)[:2000], "where": ""}
         if isinstance(fault, KeyboardInterrupt):
@@ -189,32 +203,16 @@ def _perform(context: Context, run_id: Link, question: Record, conditions: Condi
         raise
 
 
-def fill(store: Store, box: capsule.Capsule, question: Record) -> None:
-    """Write a recipe's code and inputs into a capsule.
-
-    Raises: BadInput if the recipe needs a capsule of another version.
-    """
-    version = question.fields["capsule"]
-    if version != capsule.VERSION:
-        raise BadInput(f"the run needs version {version} of the capsule; this is {capsule.VERSION}")
-    box.write_code(store, question.links["code"])
-    if "bars" in question.links:
-        box.write_bars(store, question.links["bars"])
-    if "files" in question.links:
-        box.write_files(store, question.links["files"])
-
-
 def _record(
     context: Context,
     run_id: Link,
     running: Link,
-    box: capsule.Capsule,
-    answer: capsule.Answer,
+    answer: Answer,
     seconds: float,
 ) -> None:
     """Record the outcome, or the failure; an output that is no artifact is a failure too."""
     with context.store.transaction("run ended") as tx:
-        put_answer(context, tx, run_id, running, box, answer, seconds)
+        put_answer(context, tx, run_id, running, answer, seconds)
 
 
 def put_answer(
@@ -222,15 +220,14 @@ def put_answer(
     tx: Transaction,
     run_id: Link,
     running: Link,
-    box: capsule.Capsule,
-    answer: capsule.Answer,
+    answer: Answer,
     seconds: float,
-) -> None:
+) -> Link:
     """Put what a run's child left, and move the run to it: completed, or failed."""
     error, outcome = answer.error, None
     if error is None:
         try:
-            links = {"artifacts": box.collect(tx)}
+            links = {"artifacts": answer.collect(tx)}
             fields = {"metrics": dict(answer.metrics or {})}
             outcome = tx.put_record(runs.OUTCOME_SCHEMA, fields, links)
         except (errors.BadName, errors.BadTable, errors.NotCanonical, OSError) as fault:
@@ -246,7 +243,7 @@ def put_answer(
     )
     status: runs.Status = "completed" if error is None else "failed"
     tx.why = f"run {status}"
-    put_status(context, tx, run_id, running, status, ending)
+    return put_status(context, tx, run_id, running, status, ending)
 
 
 def _move_status(
@@ -320,7 +317,8 @@ def _taken_names(store: Store, name: str | None) -> Iterator[None]:
         raise
 
 
-def _failure(manifest: RunManifest, code: recipe.Code) -> Exception:
+def failure_of(manifest: RunManifest, code: recipe.Code) -> Exception:
+    """Return the error that a failed run is told by."""
     error = manifest.error or {}
     where = error.get("where", "")
     path, _, line = where.partition(", line ")

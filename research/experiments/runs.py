@@ -110,7 +110,6 @@ def read_run(store: Store, run_id: ObjectId, name: str | None = None) -> RunMani
     Raises: ObjectMissing, ObjectCorrupt.
     """
     run = store.get_record(run_id)
-    recipe_id = run.links["recipe"]
     # First, whether its process lives: one that has let go has written its last status.
     is_alive = store.is_leased(run_id)
     state_id = store.ref(f"{RUNS}{run_id}")
@@ -119,10 +118,35 @@ def read_run(store: Store, run_id: ObjectId, name: str | None = None) -> RunMani
     error = None if state is None else state.fields["error"]
     if status in UNFINISHED and not is_alive:
         status, error = "failed", INTERRUPTED
+    if name is None:
+        name = name_of(store, run_id)
+    return _manifest(store, store.typed(run_id), name, run, state, status, error)
+
+
+def read_ended(store: Store, run_id: Link, state_id: Link) -> RunManifest:
+    """Read a run whose last state is known, and that has no name; no index is asked.
+
+    Raises: ObjectMissing, ObjectCorrupt.
+    """
+    state = store.get_record(state_id)
+    run, status, error = store.get_record(run_id), state.fields["status"], state.fields["error"]
+    return _manifest(store, run_id, None, run, state, status, error)
+
+
+def _manifest(
+    store: Store,
+    run_id: Link,
+    name: str | None,
+    run: Record,
+    state: Record | None,
+    status: Status,
+    error: Mapping[str, str] | None,
+) -> RunManifest:
+    recipe_id = run.links["recipe"]
     outcome_id = None if state is None else state.links.get("outcome")
     return RunManifest(
-        run_id=store.typed(run_id),
-        name=name if name is not None else name_of(store, run_id),
+        run_id=run_id,
+        name=name,
         run=run,
         recipe_id=recipe_id,
         recipe=store.get_record(recipe_id),

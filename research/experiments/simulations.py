@@ -5,17 +5,16 @@ simulation is a run like any other: answered from the store where it can be, rec
 function returns, in the log, replayed.
 """
 
-import functools
 import json
 from collections.abc import Collection, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from research.context import Context
-from research.errors import BadInput, ResearchError
-from research.experiments import parameters, recipe, registry
+from research.errors import BadInput
+from research.experiments import executors, parameters, recipe, registry, runs
 from research.experiments import replay as replayer
 from research.experiments import run as runner
 from research.experiments import sweep as sweeper
+from research.experiments.executors import Means
 from research.experiments.recipe import Request
 from research.experiments.replay import Replay
 from research.experiments.request_axes import to_sweep_request
@@ -25,9 +24,10 @@ from research.experiments.requests import (
     check_concurrency,
 )
 from research.experiments.run_artifact import RunArtifact, artifact_of
+from research.experiments.runs import RunManifest
 from research.experiments.spec import ExperimentSpec
 from research.experiments.sweep import Advance, Swept
-from rosdb import ObjectId
+from rosdb import Link, ObjectId
 
 
 def run_single_simulation(
@@ -109,34 +109,39 @@ def _perform(
 
 
 def _perform_all(context: Context, requests: Collection[Request], count: int) -> list[RunArtifact]:
-    """Perform requests, so many at a time.
+    """Perform requests, so many at a time: those of one experiment and one dataset together.
 
     Raises: the first failure, in the order of the requests, once all have ended.
     """
-    attempt = functools.partial(_attempt, context)
-    if count == 1:
-        ends = [attempt(each) for each in requests]
-    else:
-        with ThreadPoolExecutor(count) as pool:
-            futures = [pool.submit(attempt, each) for each in requests]
-            try:
-                ends = [future.result() for future in futures]
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)  # what is under way ends by itself
-                raise
-    artifacts = []
-    for end in ends:
-        if isinstance(end, ResearchError):
-            raise end
-        artifacts.append(end)
-    return artifacts
+    store, together = context.store, _together(requests)
+    ends: dict[int, RunManifest] = {}
+    codes: dict[int, recipe.Code] = {}
+    with store.writing():  # until every recipe is reached by a run
+        for (name, dataset), numbers in together.items():
+            asked: dict[Link, list[int]] = {}
+            with store.transaction(f"batch of {name}") as tx:
+                base = recipe.build_base(context, tx, name, dataset)
+                for number, request in numbers.items():
+                    question = recipe.ask(tx, base, request.overrides, request.seed)
+                    asked.setdefault(question.recipe, []).append(number)
+                    codes[number] = base.code
+            found = {each: runs.find_completed(store, each) for each in asked}
+            todo = [each for each, manifest in found.items() if manifest is None]
+            for made in executors.perform(context, base, todo, Means(jobs=count)):
+                found |= {manifest.recipe_id: manifest for manifest in made}
+            ends |= {n: m for each, ns in asked.items() for n in ns if (m := found[each])}
+    for number, manifest in sorted(ends.items()):
+        if manifest.error is not None:
+            raise runner.failure_of(manifest, codes[number])
+    return [artifact_of(store, manifest) for _, manifest in sorted(ends.items())]
 
 
-def _attempt(context: Context, request: Request) -> RunArtifact | ResearchError:
-    try:
-        return _perform(context, request)
-    except ResearchError as failure:
-        return failure
+def _together(requests: Collection[Request]) -> dict[tuple[str, str | None], dict[int, Request]]:
+    """Group requests by experiment and dataset, each with its place among all."""
+    found: dict[tuple[str, str | None], dict[int, Request]] = {}
+    for number, request in enumerate(requests):
+        found.setdefault((request.experiment_id, request.dataset), {})[number] = request
+    return found
 
 
 def _asked(request: SimulationRequest, spec: ExperimentSpec) -> Request:

@@ -6,18 +6,19 @@ So the same command resumes a sweep that was interrupted, and a longer grid runs
 """
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from research.context import Context
 from research.errors import BadInput
-from research.experiments import batch, recipe, runs
+from research.experiments import executors, recipe, runs
+from research.experiments.executors import HERE, Means
 from research.experiments.recipe import Base, Request
 from research.experiments.runs import RunManifest
 from research.experiments.sweep_points import Axis, Point, draws, grid, seed_of
 from research.experiments.sweep_stop import EarlyStop
-from rosdb import Link, encode_value
+from rosdb import Link, Store, encode_value
 
 SCHEMA: Final = "sweep/v1"
 SWEEPS: Final = "sweeps/"
@@ -34,10 +35,20 @@ class SweepRequest:
     axes: Sequence[Axis]
     random_count: int | None = None
     has_common_seed: bool = False
-    jobs: int = 1
+    means: Means = HERE
     is_fail_fast: bool = False
     early_stop: str | None = None
     """Such as ``metrics.sharpe < 0 after 20``: no batch begins once it holds for all so far."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweptRun:
+    """What a sweep keeps of a run: the manifests of a hundred thousand are too much."""
+
+    run_id: Link
+    status: str
+    metrics: Mapping[str, Any]
+    outcome_id: Link | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,13 +56,22 @@ class SweptPoint:
     """One point, and the run that answers it; None where the sweep ended before it."""
 
     overrides: Mapping[str, Any]
-    manifest: RunManifest | None
+    run: SweptRun | None
     is_cached: bool
+    store: Store = field(repr=False, compare=False)
 
     @property
     def is_failed(self) -> bool:
         """Its run did not complete."""
-        return self.manifest is not None and self.manifest.status != "completed"
+        return self.run is not None and self.run.status != "completed"
+
+    @property
+    def manifest(self) -> RunManifest | None:
+        """All of the run, read from the store.
+
+        Raises: ObjectMissing, ObjectCorrupt.
+        """
+        return None if self.run is None else runs.read_run(self.store, self.run.run_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +95,7 @@ class Swept:
     @property
     def executed(self) -> int:
         """How many points were run."""
-        return sum(point.manifest is not None and not point.is_cached for point in self.points)
+        return sum(point.run is not None and not point.is_cached for point in self.points)
 
     @property
     def failed(self) -> int:
@@ -92,41 +112,55 @@ def sweep(
     Raises: BadInput and NotThere in their kinds, before anything runs; KeyboardInterrupt, after
             what was under way was recorded.
     """
-    if asked.jobs < 1:
-        raise BadInput(f"--jobs {asked.jobs}: at least 1")
     stop = None if asked.early_stop is None else EarlyStop.parse(asked.early_stop)
     started, store = context.monotonic(), context.store
     with contextlib.ExitStack() as kept:
         kept.enter_context(store.writing())  # until every recipe is reached by a run
         base, points, recipes = _ask_all(context, asked)
-        found = {each: runs.find_completed(store, each) for each in dict.fromkeys(recipes)}
-        cached = {each for each, manifest in found.items() if manifest is not None}
-        todo = [each for each in dict.fromkeys(recipes) if found[each] is None]
+        found = {each: _known_run(store, each) for each in dict.fromkeys(recipes)}
+        cached = {each for each, run in found.items() if run is not None}
         tally = _Tally(advance, len(points), recipes, asked.is_fail_fast, stop)
-        tally.take(each for each in found.values() if each is not None)
-        for ids in batch.perform(
+        for run in filter(None, found.values()):
+            tally.judge(False, run.metrics)
+        tally.take((each, run) for each, run in found.items() if run is not None)
+        for made in executors.perform(
             context,
-            todo,
-            snapshot=base.snapshot,
-            metrics=base.spec.metrics,
-            jobs=asked.jobs,
-            is_over=lambda: tally.reason is not None,
+            base,
+            [] if tally.reason else [each for each, run in found.items() if run is None],
+            asked.means,
+            lambda answer: tally.judge(answer.error is not None, answer.metrics or {}),
         ):
-            made = [runs.read_run(store, run_id, None) for run_id in ids]
-            found.update((each.recipe_id, each) for each in made)
-            tally.take(made)
+            ended = {each.recipe_id: _kept_of(each) for each in made}
+            found.update(ended)
+            tally.take(ended.items())
         swept = tuple(
-            SweptPoint(overrides=dict(point), manifest=found[each], is_cached=each in cached)
+            SweptPoint(
+                overrides=dict(point), run=found[each], is_cached=each in cached, store=store
+            )
             for point, each in zip(points, recipes, strict=True)
         )
         record = _record(context, asked, swept)
-    reason = tally.reason if any(point.manifest is None for point in swept) else None
+    reason = tally.reason if any(point.run is None for point in swept) else None
     return Swept(
         record=record,
         points=swept,
         seconds=context.monotonic() - started,
         inert=inert_axes(swept),
         stopped=reason,
+    )
+
+
+def _known_run(store: Store, recipe_id: Link) -> SweptRun | None:
+    manifest = runs.find_completed(store, recipe_id)
+    return None if manifest is None else _kept_of(manifest)
+
+
+def _kept_of(manifest: RunManifest) -> SweptRun:
+    return SweptRun(
+        run_id=manifest.run_id,
+        status=manifest.status,
+        metrics=manifest.metrics,
+        outcome_id=manifest.outcome_id,
     )
 
 
@@ -147,11 +181,10 @@ def _ask_all(context: Context, asked: SweepRequest) -> tuple[Base, list[Point], 
                 raise BadInput(f"{path} is given by --param and by --grid")
         recipes: list[Link] = []
         for point in points:
-            overrides = [*request.overrides, *point]
-            own = seed
+            fields = recipe.ask_fields(base, [*request.overrides, *point], seed)
             if not asked.has_common_seed:
-                own = seed_of(seed, recipe.ask_fields(base, overrides, seed)["parameters"])
-            recipes.append(recipe.ask(tx, base, overrides, own).recipe)
+                fields["seed"] = seed_of(seed, fields["parameters"])
+            recipes.append(recipe.put_question(tx, base, fields).recipe)
     return base, points, recipes
 
 
@@ -174,17 +207,21 @@ class _Tally:
         self._done = self._failed = 0
         self.reason: str | None = None
 
-    def take(self, manifests: Iterator[RunManifest] | Sequence[RunManifest]) -> None:
-        """Take in runs that have ended."""
-        for manifest in manifests:
-            count = self._points_of[manifest.recipe_id]
+    def judge(self, is_failed: bool, metrics: Mapping[str, Any]) -> bool:
+        """Take in how a run ended; tell whether the sweep is to begin nothing more."""
+        if is_failed and self._is_fail_fast:
+            self.reason = self.reason or "a run failed"
+        if self._stop is not None and self._stop.takes(metrics):
+            self.reason = self.reason or self._stop.text
+        return self.reason is not None
+
+    def take(self, ended: Iterable[tuple[Link, SweptRun]]) -> None:
+        """Count runs that are recorded, by their recipes."""
+        for recipe_id, run in ended:
+            count = self._points_of[recipe_id]
             self._done += count
-            if manifest.status != "completed":
+            if run.status != "completed":
                 self._failed += count
-                if self._is_fail_fast:
-                    self.reason = f"run {str(manifest.run_id)[:10]} failed"
-            if self._stop is not None and self._stop.takes(manifest.metrics):
-                self.reason = self._stop.text
         self._advance(self._done, self._failed, self._total)
 
 
@@ -200,10 +237,10 @@ def inert_axes(points: Sequence[SweptPoint]) -> tuple[str, ...]:
 def _is_inert(path: str, points: Sequence[SweptPoint]) -> bool:
     groups: dict[bytes, list[Link | None]] = {}
     for point in points:
-        if point.manifest is None or point.manifest.outcome_id is None:
+        if point.run is None or point.run.outcome_id is None:
             continue
         others = {key: value for key, value in point.overrides.items() if key != path}
-        groups.setdefault(encode_value(others), []).append(point.manifest.outcome_id)
+        groups.setdefault(encode_value(others), []).append(point.run.outcome_id)
     compared = [outcomes for outcomes in groups.values() if len(outcomes) > 1]
     return bool(compared) and all(len(set(outcomes)) == 1 for outcomes in compared)
 
@@ -218,9 +255,9 @@ def _record(context: Context, asked: SweepRequest, swept: Sequence[SweptPoint]) 
         "has_common_seed": asked.has_common_seed,
     }
     links = {
-        f"{number:07}": point.manifest.run_id
+        f"{number:07}": point.run.run_id
         for number, point in enumerate(swept)
-        if point.manifest is not None
+        if point.run is not None
     }
     with context.store.transaction(f"sweep of {asked.request.experiment_id}") as tx:
         record = tx.put_record(SCHEMA, fields, links)

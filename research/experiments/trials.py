@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from research.experiments import capsule, run, runs
+from research.experiments import capsule, runs
 from research.experiments.conditions import Conditions
 from research.experiments.runs import RunManifest
 from rosdb import Link, Store, errors
@@ -79,13 +79,13 @@ class Trials:
 
     def _answer(self, box: capsule.Capsule, conditions: Conditions) -> Answered:
         recipe = self._question.recipe
-        run.fill(self._store, box, recipe)
+        box.fill(self._store, recipe)
         try:
             answer = box.run(recipe, conditions)
             if answer.error is not None:
                 return _failed(answer.error.kind, answer.error.message)
             with self._scratch.transaction("a trial's outputs") as tx:
-                links = {"artifacts": box.collect(tx)}
+                links = {"artifacts": answer.collect(tx)}
                 fields = {"metrics": dict(answer.metrics or {})}
                 outcome_id = tx.put_record(runs.OUTCOME_SCHEMA, fields, links)
         except (errors.BadName, errors.BadTable, errors.NotCanonical, OSError) as fault:

@@ -16,6 +16,8 @@ import pytest
 
 from research.experiments import sandbox
 from research.experiments.sandbox import look
+from research.experiments.sweep import SweepRequest, sweep
+from research.experiments.sweep_points import Axis
 
 SECRET = "a secret of the workspace"
 CHILD = Path(sandbox.__file__).parent / "child"
@@ -206,7 +208,7 @@ KERNEL = {
     "events of the processor": ("call(298, 241, bytes(128), 0, -1, -1, 0)", REFUSED),
     "another personality": ("call(135, 92, 0)", REFUSED),
     "a database attached": ("import sqlite3\nc = sqlite3.connect(':memory:')\nc.execute(\"ATTACH '{database}' AS other\")\nreturn {{'a': str(c.execute('SELECT * FROM other.a').fetchall())}}", ("OperationalError", "DatabaseError")),
-    "the guard found by the frames": ("f = sys._getframe()\nwhile 'guard' not in f.f_locals: f = f.f_back\nf.f_locals['guard']._State.readable = ('/',)\nreturn {{'a': open('{secret}').read()}}", NOT_THERE),
+    "the guard found by the frames": ("f = sys._getframe()\nwhile not hasattr(f.f_locals.get('self'), '_watchers') and 'watchers' not in f.f_locals: f = f.f_back\nw = f.f_locals.get('watchers') or f.f_locals['self']._watchers\nw.guard._State.readable = w.guard._State.plainly_readable = ('/',)\nreturn {{'a': open('{secret}').read()}}", NOT_THERE),
     "the guard found by a refusal": ("try:\n    open('/etc/passwd')\nexcept OSError as e:\n    t = e.__traceback__\n    while t.tb_next: t = t.tb_next\n    g = t.tb_frame.f_globals\n    g['refusals'].clear()\n    g['_State'].readable = ('/',)\nreturn {{'a': open('{secret}').read()}}", NOT_THERE),
     "datagrams": ("import socket\nsocket.socketpair(type=socket.SOCK_DGRAM)", REFUSED),
     "a process's handle": ("os.pidfd_open(os.getppid())", REFUSED),
@@ -218,7 +220,6 @@ NAMESPACED = {
     "changing permissions": ("call(268, 53, -100, b'{secret}', 0)", NOT_THERE),
     "changing times": ("call(280, 88, -100, b'{secret}', 0, 0)", NOT_THERE),
     "permissions of the interpreter": ("call(268, 53, -100, sys.executable.encode(), 0o777)", ("OSError",)),
-    "the processes": ("os.stat('/proc/1')", NOT_THERE),
 }  # fmt: skip
 
 LEVEL = look().level if sys.platform.startswith("linux") else "hook"
@@ -232,9 +233,12 @@ by_a_root = pytest.mark.skipif(
 )
 
 
-@pytest.fixture
-def tried(bench, tmp_path):
-    """Give a function that runs an attempt, and checks that nothing was read or written."""
+@pytest.fixture(params=["cold", "warm"])
+def tried(request, bench, tmp_path):
+    """Give a function that runs an attempt, and checks that nothing was read or written.
+
+    In a child of its own, or in a copy of a warm one that has had a run before.
+    """
     secret, outside = bench.folder / "secret.txt", tmp_path / "outside"
     secret.write_text(SECRET)
     database = bench.folder / "secret.db"
@@ -251,8 +255,12 @@ def tried(bench, tmp_path):
     before = secret.stat()
 
     def attempt(body, head="import os, sys"):
-        bench.experiment("escapes", body.format(**places), head=head)
-        failed = bench.failure("escapes")
+        text = body.format(**places)
+        if request.param == "warm":
+            failed = in_a_copy(bench, text, head)
+        else:
+            bench.experiment("escapes", text, head=head)
+            failed = bench.failure("escapes")
         assert failed.outcome is None
         assert secret.read_text() == SECRET
         after = secret.stat()
@@ -267,6 +275,18 @@ def tried(bench, tmp_path):
         return failed.error
 
     return attempt
+
+
+def in_a_copy(bench, body, head):
+    """Run an attempt as the last of four runs of one worker; the first does nothing."""
+    body = f"if spec.parameters['n'] == 1:\n    return {{}}\n{body}"
+    bench.experiment("escapes", body, head=head, spec="parameters={'n': 0}")
+    points = (Axis(path="n", values=(1, 2, 3, 4)),)
+    asked = SweepRequest(request=bench.request("escapes"), axes=points)
+    first, *_, last = sweep(bench.context, asked).points
+    assert first.manifest.status == "completed"
+    assert first.manifest.sandbox["level"] == LEVEL
+    return last.manifest
 
 
 def each(attempts):
@@ -372,6 +392,27 @@ def test_what_lies_outside_is_not_even_there(tried, attempt):
     error = tried(body, head=RAW)
 
     assert error["kind"] in kinds, error
+
+
+@by_a_root
+def test_other_processes_are_not_even_there(bench):
+    # A copy of a warm child sees which numbers are taken, and nothing else of them.
+    bench.experiment("escapes", "os.stat('/proc/1')", head="import os")
+
+    assert bench.failure("escapes").error["kind"] in NOT_THERE
+
+
+@by_the_kernel
+@pytest.mark.parametrize("name", ["environ", "maps", "fd/0", "root/etc/passwd", "mem", "cwd/a"])
+@pytest.mark.parametrize("process", ["1", "self/../{parent}"])
+def test_what_started_a_copy_cannot_be_read(tried, process, name):
+    path = f"/proc/{process}/{name}".format(parent="' + str(os.getppid()) + '")
+    # Around the hook, whose own answer is tested above.
+    read = f"f = call(257, 56, -100, ('{path}').encode() + b'\\0', 0)"
+
+    error = tried(f"{read}\nraise ValueError(f)", head=RAW)
+
+    assert error["kind"] in (*NOT_THERE, *REFUSED), error
 
 
 @by_the_kernel

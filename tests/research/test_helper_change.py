@@ -5,6 +5,16 @@ joblib, redun, DVC and Snakemake were asked the same, and each gave the old answ
 
 import pytest
 
+from research.experiments import known_bases
+
+
+@pytest.fixture(params=["looked at anew", "known again"], autouse=True)
+def remembered(request, monkeypatch):
+    """Do all of it once as a new process does, once as one that has asked before."""
+    if request.param == "known again":
+        monkeypatch.setattr(known_bases, "_COARSE_NS", -(10**18))
+
+
 MODULE = "def fee():\n    return {value}\n"
 PACKAGE = {
     "pkg/__init__.py": "",

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from research.errors import RunFailed
-from research.experiments import capsule, log, runs
+from research.experiments import answer, log, runs
 from research.experiments import run as runner
 from rosdb import errors
 
@@ -121,7 +121,7 @@ def test_metrics_are_shown_in_the_order_in_which_they_are_declared(bench):
     assert list(bench.run("ordered").manifest.metrics) == ["c", "a", "b"]
 
 
-@pytest.mark.parametrize("size", [capsule.LOG_BYTES_MAX, capsule.LOG_BYTES_MAX + 1, 5 * 2**20])
+@pytest.mark.parametrize("size", [answer.LOG_BYTES_MAX, answer.LOG_BYTES_MAX + 1, 5 * 2**20])
 def test_a_long_log_loses_its_middle_and_says_how_much(bench, size):
     body = f"import sys\nsys.stdout.write('a' + 'x' * ({size} - 2) + 'z')\nreturn {{}}"
     bench.experiment("talks", body)
@@ -129,10 +129,10 @@ def test_a_long_log_loses_its_middle_and_says_how_much(bench, size):
     manifest = bench.run("talks").manifest
 
     text = bench.store.get_blob(manifest.log)
-    assert len(text) <= capsule.LOG_BYTES_MAX + 10
+    assert len(text) <= answer.LOG_BYTES_MAX + 10
     assert (text[:1], text[-1:]) == (b"a", b"z")
-    assert manifest.log_bytes_cut == max(0, size - capsule.LOG_BYTES_MAX)
-    assert (b"[...]" in text) == (size > capsule.LOG_BYTES_MAX)
+    assert manifest.log_bytes_cut == max(0, size - answer.LOG_BYTES_MAX)
+    assert (b"[...]" in text) == (size > answer.LOG_BYTES_MAX)
 
 
 def test_what_is_printed_is_no_part_of_the_outcome(bench):

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from research.errors import BadInput, UnknownParameter
+from research.experiments.executors import Means
 from research.experiments.recipe import Request
 from research.experiments.sweep import SweepRequest, sweep
 from research.experiments.sweep_points import Axis
@@ -29,10 +30,10 @@ def adds(bench):
     return bench
 
 
-def asked(*axes, experiment="adds", seed=None, overrides=(), **options):
+def asked(*axes, experiment="adds", seed=None, overrides=(), jobs=1, **options):
     request = Request(experiment_id=experiment, overrides=list(overrides), seed=seed)
     found = [Axis(path=path, values=values) for path, values in axes]
-    return SweepRequest(request=request, axes=found, **options)
+    return SweepRequest(request=request, axes=found, means=Means(jobs=jobs), **options)
 
 
 def sums(swept):
@@ -129,13 +130,18 @@ def test_an_axis_that_changes_nothing_is_inert(adds):
     assert sweep(bench.context, asked(("a", (1,)), experiment="flat")).inert == ()
 
 
+@pytest.mark.parametrize("means", [{"jobs": 0}, {"jobs": -1}, {"executor": "dask"}])
+def test_means_that_cannot_be_are_refused(means):
+    with pytest.raises(BadInput, match=f"--{next(iter(means))}"):
+        Means(**means)
+
+
 def test_what_cannot_be_asked_is_refused_before_anything_runs(adds):
     before = len(list(adds.store.journal()))
     for wrong in (
         asked(("nothing", (1, 2))),
         asked(("a", (1, "text"))),
         asked(("a", (1, 2)), overrides=[("a", 3)]),
-        asked(("a", (1, 2)), jobs=0),
         asked(("a", (1, 2)), early_stop="sum is small"),
         asked(experiment="adds"),
     ):
@@ -159,6 +165,7 @@ import sys
 from pathlib import Path
 from research.context import create_experiment_context
 from research.experiments.recipe import Request
+from research.experiments.executors import Means
 from research.experiments.sweep import SweepRequest, sweep
 from research.experiments.sweep_points import Axis
 
@@ -166,7 +173,7 @@ context = create_experiment_context(Path(sys.argv[1]))
 asked = SweepRequest(
     request=Request(experiment_id="adds"),
     axes=[Axis(path="a", values=tuple(range(int(sys.argv[2]))))],
-    jobs=2,
+    means=Means(jobs=2),
 )
 print("asked", flush=True)
 found = sweep(context, asked)
@@ -186,14 +193,14 @@ def sweeper(bench, count):
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_a_sweep_that_is_stopped_again_and_again_ends_with_every_point_once(adds, number):
-    count = 40
+    count = 500
     chance = random.Random(int(number))
     stops = 0
     for turn in range(40):
         process = sweeper(adds, count)
         assert process.stdout.readline() == "asked\n"
-        if turn < 5:
-            time.sleep(chance.uniform(0.1, 1.0))
+        if turn < 6:
+            time.sleep(chance.uniform(0.1, 0.9))
             process.send_signal(number)
         text, complaints = process.communicate(timeout=120)
         assert process.returncode in (0, -number), complaints

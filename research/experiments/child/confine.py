@@ -29,6 +29,7 @@ class Reached:
     def __init__(self) -> None:
         self.parts = ["hook"]
         self.absent: dict[str, str] = {}
+        self.narrow: Callable[..., None] = lambda own, shared=(): None
 
     @property
     def level(self) -> str:
@@ -49,11 +50,16 @@ def confine(
     load: Callable[[str], ModuleType],
     *,
     is_wrapped: bool = False,
+    writable: Sequence[str] = WRITABLE,
+    is_worker: bool = False,
 ) -> Reached:
     """Put up every wall that the machine allows; the present folder is ``folder`` afterwards.
 
-    What is readable may be read, ``folder`` too; written may be its ``output`` and ``home``.
+    What is readable may be read, ``folder`` too; written may be its ``writable`` folders.
     ``load`` loads a file that lies beside this one. Wrapped is who was started by ``sandbox-exec``.
+    A worker's walls let it copy itself; each copy then calls ``narrow`` with its own folder, and
+    what else it may read below ours: from then on it writes there alone, and starts nothing.
+    Without a folder, what may be read and written stays.
     """
     reached = Reached()
     if is_wrapped:
@@ -67,13 +73,20 @@ def confine(
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0:
         reached.parts.append("no_new_privs")
-    _leave_namespaces(libc, namespaces, folder, readable, reached)
-    _restrict_files(libc, landlock, folder, readable, reached)
-    try:
-        seccomp.install(libc)
-        reached.parts.append("seccomp")
-    except OSError as error:
-        reached.absent["seccomp"] = error.strerror or str(error)
+    # A copy's /proc/self is another; what of /proc it may open, its own walls say.
+    processes = "/proc" if is_worker else "/proc/self"
+    _leave_namespaces(libc, namespaces, folder, [*readable, processes], reached)
+    _restrict_files(libc, landlock, [*readable, processes, folder], folder, writable, reached)
+    if not is_worker:
+        _filter_calls(libc, seccomp, reached)
+        return reached
+
+    def narrow(own: str | None, shared: Sequence[str] = ()) -> None:
+        if own is not None:
+            _restrict_files(libc, landlock, [*readable, *shared, own], own, WRITABLE, reached)
+        _filter_calls(libc, seccomp, reached)
+
+    reached.narrow = narrow
     return reached
 
 
@@ -93,7 +106,7 @@ def _leave_namespaces(
     if "mounts" in left:
         left.remove("mounts")
         try:
-            namespaces.change_root(libc, folder, [*readable, "/proc/self"], DEVICES)
+            namespaces.change_root(libc, folder, readable, DEVICES)
             left.append("mounts")
         except OSError as error:
             reached.absent["namespaces:mounts"] = error.strerror or str(error)
@@ -108,16 +121,26 @@ def _leave_namespaces(
 def _restrict_files(
     libc: ctypes.CDLL,
     landlock: ModuleType,
-    folder: str,
     readable: Sequence[str],
+    folder: str,
+    writable: Sequence[str],
     reached: Reached,
 ) -> None:
-    writable = [os.path.join(folder, name) for name in WRITABLE]
+    places = [os.path.join(folder, name) for name in writable]
     try:
-        walls = landlock.restrict(libc, [*readable, folder, *DEVICES[1:]], [*writable, DEVICES[0]])
-        reached.parts += [f"landlock:{name}" for name in walls]
+        walls = landlock.restrict(libc, [*readable, *DEVICES[1:]], [*places, DEVICES[0]])
+        parts = [f"landlock:{name}" for name in walls]
+        reached.parts += [part for part in parts if part not in reached.parts]
     except OSError as error:
         reached.absent["landlock"] = error.strerror or str(error)
+
+
+def _filter_calls(libc: ctypes.CDLL, seccomp: ModuleType, reached: Reached) -> None:
+    try:
+        seccomp.install(libc)
+        reached.parts.append("seccomp")
+    except OSError as error:
+        reached.absent["seccomp"] = error.strerror or str(error)
 
 
 def _load(name: str) -> ModuleType:

@@ -7,11 +7,13 @@ it stand the kernel's walls, which ``confine.py`` puts up and which have no word
 """
 
 import _posixsubprocess
+import contextlib
 import errno
 import fcntl
+import importlib.util
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
@@ -20,6 +22,7 @@ from typing import Any, NoReturn
 # Our own: an experiment may put something else in its place.
 _realpath = os.path.realpath
 _readlink = os.readlink
+_getcwd = os.getcwd
 _F_GETPATH = 50
 
 _LOCAL_FAMILY = 1  # AF_UNIX: a pair of them is how threads wake each other
@@ -28,86 +31,24 @@ _STREAM, _TYPE_MASK = 1, 0xF
 refusals: list[str] = []
 places: list[str] = []
 
-_NETWORK = (
-    "socket.connect",
-    "socket.bind",
-    "socket.sendto",
-    "socket.sendmsg",
-    "socket.getaddrinfo",
-    "socket.gethostbyname",
-    "socket.gethostbyaddr",
-    "socket.getnameinfo",
-    "socket.getservbyname",
-    "urllib.Request",
-    "http.client.connect",
-    "ftplib.connect",
-    "smtplib.connect",
-    "imaplib.open",
-    "poplib.connect",
-    "telnetlib.Telnet.open",
-    "nntplib.connect",
-    "webbrowser.open",
-    "syslog.openlog",
-    "syslog.syslog",
-)
-# What finds the guard itself, and everybody's secrets.
-_SEARCHES = (
-    "gc.get_objects",
-    "gc.get_referrers",
-    "gc.get_referents",
-    "sys._current_frames",
-    "sys._current_exceptions",
-)
-_EXTENSIONS = ("sqlite3.enable_load_extension", "sqlite3.load_extension")
-# Functions of the C library that ask the kernel for what a run may not have.
-_C_DOORS = frozenset(
-    """
-    accept accept4 bind bpf chmod chown chroot clone connect creat dlmopen dlopen execl execle
-    execlp execv execve execveat execvp execvpe fanotify_init fchmodat fexecve fopen fopen64 fork
-    freopen freopen64 getaddrinfo gethostbyaddr gethostbyname getnameinfo inotify_add_watch
-    inotify_init inotify_init1 io_uring_setup keyctl kill killpg lchown link linkat listen mkdir
-    mkdirat mknod mknodat mount mq_open open open64 openat openat2 openat64 opendir
-    perf_event_open pidfd_getfd pidfd_open pivot_root popen posix_spawn posix_spawnp prctl
-    process_vm_readv process_vm_writev ptrace readlink remove rename renameat renameat2 rmdir
-    sendmmsg sendmsg sendto setns setxattr shmat shmget shm_open shm_unlink socket symlink
-    symlinkat syscall system tgkill truncate umount umount2 unlink unlinkat unshare utime utimes
-    vfork _PySys_ClearAuditHooks
-    """.split()
-)
-_PROGRAMS = (
-    "subprocess.Popen",
-    "os.fork",  # what is refused in a copy of the process would not be known here
-    "os.forkpty",
-    "os.system",
-    "os.exec",
-    "os.posix_spawn",
-    "os.spawn",
-    "os.startfile",
-    "pty.spawn",
-)
-# event -> the arguments that are paths to be written: where each is, and where its folder's handle
-_WRITES: dict[str, tuple[tuple[int, int | None], ...]] = {
-    "os.remove": ((0, 1),),
-    "os.rename": ((0, 2), (1, 3)),
-    "os.mkdir": ((0, 2),),
-    "os.rmdir": ((0, 1),),
-    "os.link": ((0, 2), (1, 3)),
-    "os.symlink": ((1, 2),),
-    "os.truncate": ((0, None),),
-    "os.chmod": ((0, 2),),
-    "os.chown": ((0, 3),),
-    "os.utime": ((0, 3),),
-    "os.setxattr": ((0, None),),
-    "os.removexattr": ((0, None),),
-    "shutil.rmtree": ((0, 1),),
-    "shutil.move": ((0, None), (1, None)),
-}
-_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-_READS = ("os.listdir", "os.scandir", "os.chdir", "os.getxattr", "os.listxattr")
 # Below these two an experiment writes; the rest of its folder is the runner's.
 _WRITABLE = ("output", "home")
 _OURS = ("cli", "research", "rosdb")
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
+
+
+def _load_lists() -> Any:
+    """Load the file beside this one, under no name that an experiment could import."""
+    location = Path(__file__).with_name("refused.py")
+    spec = importlib.util.spec_from_file_location("_ros_refused", location)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+_refused = _load_lists()
 
 
 class RefusedAction(PermissionError):
@@ -119,11 +60,16 @@ class _State:
 
     folder = ""
     code = ""
+    given: tuple[str, ...] = ()
     readable: tuple[str, ...] = ()
     loadable: tuple[str, ...] = ()
     forbidden: frozenset[str] = frozenset()
     process_id = 0
+    writable: tuple[str, ...] = ()
+    plainly_readable: tuple[str, ...] = ()
     is_walled = False
+    has_links = False
+    is_between = False
     after_import: Mapping[str, Callable[[ModuleType], None]] = {}
     note: Callable[[str], None] = print
 
@@ -150,13 +96,50 @@ def install(
     _State.note = note
     _State.folder = _realpath(folder)
     _State.code = code
+    _State.given = tuple(readable)
     _State.readable = tuple(_realpath(path) for path in readable)
     _State.loadable = tuple(_realpath(path) for path in loadable)
+    _learn_names()
     _State.forbidden = frozenset(forbidden)
     sys.meta_path.insert(0, _Gate())
     sys.addaudithook(_hook)
     # Starting a program has an event of the interpreter, but for this one door.
     _posixsubprocess.fork_exec = _refuse_program
+
+
+@contextlib.contextmanager
+def between_runs() -> Iterator[None]:
+    """Sleep while nothing of an experiment runs: the process is copied, a run's files opened."""
+    _State.is_between = True
+    try:
+        yield
+    finally:
+        _State.is_between = False
+
+
+def enter(folder: str, shared: str) -> None:
+    """Go on with another folder, in a copy of the process or for the next run.
+
+    Of the folder that is shared, what all runs have in common may be read.
+    """
+    _State.folder = _realpath(folder)
+    _State.process_id = os.getpid()
+    common = [f"{shared}/{name}" for name in ("code", "input")]
+    _State.readable = tuple(map(_realpath, (*_State.given, *common)))  # /proc/self is another
+    _learn_names()
+
+
+def _learn_names() -> None:
+    own = [f"{_State.folder}/{name}/" for name in _WRITABLE]
+    _State.writable = tuple(own)
+    roots = (_State.folder, *_State.readable)
+    _State.plainly_readable = tuple(f"{root}/" for root in roots if not root.startswith("/proc"))
+
+
+def forget() -> None:
+    """Forget the refusals of a run that has ended."""
+    refusals.clear()
+    places.clear()
 
 
 def is_readable(path: str) -> bool:
@@ -222,15 +205,17 @@ def _refuse_shared_memory(*arguments: Any, **options: Any) -> NoReturn:
 
 
 def _hook(event: str, arguments: tuple[Any, ...]) -> None:
+    if _State.is_between:
+        return
     if event == "open":
         path, mode, flags = arguments
         writes = isinstance(mode, str) and any(c in mode for c in "wax+")
-        if isinstance(flags, int) and flags & _WRITING:
+        if isinstance(flags, int) and flags & _refused.WRITING:
             writes = True
         _check_path(path, writes=writes)
     elif event == "import":
         _check_import(arguments[0])
-    elif event in _NETWORK:
+    elif event in _refused.NETWORK:
         target = arguments[1] if len(arguments) > 1 and event.startswith("socket.") else arguments
         if event in ("socket.getaddrinfo", "socket.gethostbyname"):
             target = arguments[0]
@@ -243,26 +228,27 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
     elif event in ("os.kill", "os.killpg"):
         if event == "os.killpg" or arguments[0] != _State.process_id:
             _refuse(f"it tried to signal another process ({arguments[0]!r})")
-    elif event in _PROGRAMS:
+    elif event in _refused.PROGRAMS:
         _refuse_program(arguments[0] if arguments else event)
     elif event == "ctypes.dlopen":
         _check_library(arguments[0])
     elif event in ("ctypes.dlsym", "ctypes.dlsym/handle"):
         _check_function(arguments[0], arguments[1])
-    elif event in _SEARCHES:
+    elif event in _refused.SEARCHES:
         _refuse(f"it tried to search the interpreter's memory ({event})")
-    elif event in _EXTENSIONS:
+    elif event in _refused.EXTENSIONS:
         _refuse(f"it tried to load a library into a database ({event})")
     elif event == "resource.prlimit":
         if arguments[0] not in (0, _State.process_id):
             _refuse(f"it tried to limit another process ({arguments[0]!r})")
-    elif event in _WRITES:
-        for position, folder in _WRITES[event]:
+    elif event in _refused.WRITES:
+        _State.has_links = _State.has_links or event in ("os.symlink", "os.link")
+        for position, folder in _refused.WRITES[event]:
             handle = arguments[folder] if folder is not None and folder < len(arguments) else None
             _check_path(_joined(arguments[position], handle), writes=True)
     elif event == "sqlite3.connect":
         _check_path(_database(arguments[0]), writes=False)
-    elif event in _READS:
+    elif event in _refused.READS:
         _check_path(arguments[0], writes=False)
 
 
@@ -270,6 +256,8 @@ def _check_path(path: Any, *, writes: bool) -> None:
     if path is None or isinstance(path, int):
         return  # the present folder, or a handle that passed when it was opened
     text = os.fsdecode(path)
+    if _is_plainly_allowed(text, writes):
+        return
     real = _realpath(text)
     if real in _DEVICES or text in ("", ":memory:"):
         return
@@ -284,6 +272,19 @@ def _check_path(path: Any, *, writes: bool) -> None:
         verb = "write" if writes else "read"
         own = "; write below output_dir" if writes and _below(real, _State.folder) else ""
         _refuse(f"it tried to {verb} {text!r}, which its run does not declare{own}")
+
+
+def _is_plainly_allowed(text: str, writes: bool) -> bool:
+    """Tell by its name alone that a path may be opened, where the kernel sees to what it leads to.
+
+    Looking at each folder on the way costs more than opening a file.
+    """
+    if not _State.is_walled or _State.has_links or ".." in text or text.startswith("/proc"):
+        return False
+    whole = text if text.startswith("/") else f"{_getcwd()}/{text}"
+    if writes:
+        return whole.startswith(_State.writable)
+    return whole.startswith(_State.plainly_readable)
 
 
 def _joined(path: Any, handle: Any) -> Any:
@@ -327,7 +328,7 @@ def _check_function(library: Any, name: Any) -> None:
     is_packaged = isinstance(place, str) and any(
         _below(_realpath(place), root) for root in _State.loadable
     )
-    if text in _C_DOORS and not is_packaged:
+    if text in _refused.C_DOORS and not is_packaged:
         _refuse(f"it tried to call {text!r} of the C library")
 
 

@@ -29,52 +29,129 @@ _WALLED = ("landlock", "namespaces", "sandbox-exec")
 def main(folder: str, task: str) -> int:
     """Run the experiment, or describe it; the result goes to ``result.json``."""
     os.chdir(folder)
-    request = json.loads(Path("request.json").read_text("utf-8"), object_hook=_from_json)
-    code = str(Path("code").absolute())
-    guard, watch = _load("guard"), _load("nondeterminism")
+    request = read_request()
+    watchers = Watchers(request)
     found: dict[str, Any] = {}
     # Opened now: the guard never sleeps, not even while the interpreter goes down, where the
     # experiment's finalizers run. Registered first, it is written last: after its exit handlers.
-    result = os.open("result.json", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    packages = [os.path.realpath(path) + os.sep for path in request["loadable"]]
+    result = open_result()
     sandbox = _confine(folder, request)
-    _end_with_the_parent()
-    started_with = set(sys.modules)
-    atexit.register(
-        _write_result,
-        result,
-        found,
-        guard,
-        watch,
-        sandbox,
-        started_with,
-        packages,
-        request["forbidden"],
-    )
-    watch.watch(code, guard.refuse if request.get("strict") else None)
-    guard.install(
-        Path.cwd(),
-        request["readable"],
-        request["loadable"],
-        request["forbidden"],
-        code,
-        {"random": watch.watch_random},
-        watch.note,
-        sandbox["level"] in _WALLED,
-    )
-    # A folder that may not be read would be searched all the same, and that is a refusal.
-    sys.path[:] = [code, *(path for path in sys.path if guard.is_readable(path))]
-    try:
-        if request.get("sandbox") == "required" and sandbox["level"] not in _WALLED:
-            raise PermissionError(f"the sandbox is required, and only {sandbox['level']} was had")
-        found.update(describe(request) if task == "describe" else run(request))
-    except BaseException as error:
-        traceback.print_exc()
-        found.update({"ok": False, "error": _error_of(error, code)})
+    end_with_the_parent()
+    atexit.register(watchers.write, result, found, sandbox)
+    watchers.install(sandbox)
+    answer(found, request, task, watchers.code, sandbox)
     return 0
 
 
-def run(request: dict[str, Any]) -> dict[str, Any]:
+class Watchers:
+    """The guard and the watch of this process: what they are told, and what they have seen."""
+
+    def __init__(self, request: dict[str, Any]) -> None:
+        self.code = str(Path("code").absolute())
+        self.guard, self.watch = load("guard"), load("nondeterminism")
+        self._request = request
+        self._packages = [os.path.realpath(path) + os.sep for path in request["loadable"]]
+        self._started_with = set(sys.modules)
+        self._tops: dict[str, str] = {}
+
+    def install(self, sandbox: dict[str, Any]) -> None:
+        """Begin to watch; what may not be read is not searched for modules."""
+        request = self._request
+        self.watch.watch(self.code, self.guard.refuse if request.get("strict") else None)
+        self.guard.install(
+            Path.cwd(),
+            request["readable"],
+            request["loadable"],
+            request["forbidden"],
+            self.code,
+            {"random": self.watch.watch_random},
+            self.watch.note,
+            sandbox["level"] in _WALLED,
+        )
+        # A folder that may not be read would be searched all the same, and that is a refusal.
+        sys.path[:] = [self.code, *(path for path in sys.path if self.guard.is_readable(path))]
+
+    def write(self, handle: int, found: dict[str, Any], sandbox: dict[str, Any]) -> None:
+        """Write what came of it; one refusal, even one that was swallowed, is a failure."""
+        found["loaded"] = self._loaded()
+        unseeded = self.watch.finish()
+        hidden = [name for name in found["loaded"] if name in self._request["forbidden"]]
+        if self.guard.refusals:
+            error = _error("Refused", self.guard.refusals[0], self.guard.places[0])
+            found = {"ok": False, "error": error}
+        elif hidden:  # under another name, which no gate could know
+            message = f"it tried to import {hidden[0]!r}, which research code may not"
+            found = {"ok": False, "error": _error("Refused", message, "")}
+        elif unseeded is not None:
+            found = {"ok": False, "error": _error("Refused", unseeded, "")}
+        found |= {"sandbox": sandbox, "nondeterminism": self.watch.notes}
+        try:
+            text = json.dumps(_to_json(found))
+        except (TypeError, ValueError, RecursionError) as error:
+            text = json.dumps({"ok": False, "error": _error(type(error).__name__, str(error), "")})
+        left = text.encode()
+        while left:
+            left = left[os.write(handle, left) :]
+
+    def forget(self) -> None:
+        """Forget what a run that has ended did."""
+        self.guard.forget()
+        self.watch.forget()
+
+    def modules(self) -> list[str]:
+        """Name the modules that were imported, in their order."""
+        return [name for name in list(sys.modules) if name not in self._started_with]
+
+    def _loaded(self) -> list[str]:
+        """Name what was imported from the installed packages, by its place, not by its name."""
+        files = {getattr(sys.modules.get(name), "__file__", None) for name in self.modules()}
+        return sorted({self._top_of(file) for file in files if isinstance(file, str)} - {""})
+
+    def _top_of(self, file: str) -> str:
+        """Name the top-level module that a file belongs to; empty if it is of no package."""
+        found = self._tops.get(file)
+        if found is None:
+            real = os.path.realpath(file)
+            folder = next((each for each in self._packages if real.startswith(each)), None)
+            found = "" if folder is None else real[len(folder) :].split(os.sep)[0].split(".")[0]
+            self._tops[file] = found
+        return found
+
+    def remember_loaded(self) -> None:
+        """Look up where what is loaded comes from, once for all copies of this process."""
+        self._loaded()
+
+
+def read_request(name: str = "request.json") -> dict[str, Any]:
+    """Read what is asked of this child."""
+    found: dict[str, Any] = json.loads(Path(name).read_text("utf-8"), object_hook=_from_json)
+    return found
+
+
+def open_result(how: int = os.O_CREAT | os.O_EXCL) -> int:
+    """Open the file of the result, which nobody else may have made."""
+    return os.open("result.json", os.O_WRONLY | how, 0o600)
+
+
+def answer(
+    found: dict[str, Any],
+    request: dict[str, Any],
+    task: str,
+    code: str,
+    sandbox: dict[str, Any],
+    bars: Any = None,
+) -> None:
+    """Do what is asked, and put into ``found`` what came of it; ``bars`` may give the bars."""
+    try:
+        if request.get("sandbox") == "required" and sandbox["level"] not in _WALLED:
+            raise PermissionError(f"the sandbox is required, and only {sandbox['level']} was had")
+        found.update(describe(request) if task == "describe" else run(request, bars))
+    except BaseException as error:
+        traceback.print_exc()
+        found.update({"ok": False, "error": _error_of(error, code)})
+
+
+def run(request: dict[str, Any], bars: Any = None) -> dict[str, Any]:
     """Import the entry module and call ``run``."""
     module = importlib.import_module(request["entry"])
     spec = dataclasses.replace(
@@ -83,6 +160,8 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
         seed=request["seed"],
         input_folder=Path("input"),
     )
+    if bars is not None:
+        object.__setattr__(spec, "bars", bars)
     metrics = module.run(spec, Path("output"))
     return {"ok": True, "metrics": _plain_metrics(metrics)}
 
@@ -96,50 +175,7 @@ def describe(request: dict[str, Any]) -> dict[str, Any]:
     return {"ok": True, "spec": fields}
 
 
-def _write_result(
-    handle: int,
-    found: dict[str, Any],
-    guard: ModuleType,
-    watch: ModuleType,
-    sandbox: dict[str, Any],
-    started_with: set[str],
-    packages: list[str],
-    forbidden: list[str],
-) -> None:
-    """Write what came of it; one refusal, even one that was swallowed, is a failure."""
-    found["loaded"] = _loaded(started_with, packages)
-    unseeded = watch.finish()
-    hidden = [name for name in found["loaded"] if name in forbidden]
-    if guard.refusals:
-        found = {"ok": False, "error": _error("Refused", guard.refusals[0], guard.places[0])}
-    elif hidden:  # under another name, which no gate could know
-        message = f"it tried to import {hidden[0]!r}, which research code may not"
-        found = {"ok": False, "error": _error("Refused", message, "")}
-    elif unseeded is not None:
-        found = {"ok": False, "error": _error("Refused", unseeded, "")}
-    found |= {"sandbox": sandbox, "nondeterminism": watch.notes}
-    try:
-        text = json.dumps(_to_json(found))
-    except (TypeError, ValueError, RecursionError) as error:
-        text = json.dumps({"ok": False, "error": _error(type(error).__name__, str(error), "")})
-    left = text.encode()
-    while left:
-        left = left[os.write(handle, left) :]
-
-
-def _loaded(started_with: set[str], packages: list[str]) -> list[str]:
-    """Name what was imported from the installed packages, by its place and not by its name."""
-    found = set()
-    for name, module in list(sys.modules.items()):
-        file = None if name in started_with else getattr(module, "__file__", None)
-        for folder in packages if isinstance(file, str) else ():
-            real = os.path.realpath(str(file))
-            if real.startswith(folder):
-                found.add(real[len(folder) :].split(os.sep)[0].split(".")[0])
-    return sorted(found)
-
-
-def _end_with_the_parent() -> None:
+def end_with_the_parent() -> None:
     """End when the other end of standard input is closed: with the parent, however that ends."""
     lifeline = os.dup(0)
     null = os.open(os.devnull, os.O_RDONLY)
@@ -157,16 +193,16 @@ def _confine(folder: str, request: dict[str, Any]) -> dict[str, Any]:
     """Put up the kernel's walls, unless only the hook was asked for; say which stand."""
     if request.get("sandbox", "best") == "hook":
         return {"level": "hook", "parts": ["hook"]}
-    reached = _load("confine").confine(
+    reached = load("confine").confine(
         os.path.realpath(folder),
         request["readable"],
-        _load,
+        load,
         is_wrapped=request.get("wrapped", False),
     )
     return {"level": reached.level, "parts": reached.parts}
 
 
-def _load(name: str) -> ModuleType:
+def load(name: str) -> ModuleType:
     """Load a file that lies beside this one, under no name that an experiment could import."""
     location = Path(__file__).with_name(f"{name}.py")
     spec = importlib.util.spec_from_file_location(f"_ros_{name}", location)

@@ -111,6 +111,12 @@ def finish() -> str | None:
     return None
 
 
+def forget() -> None:
+    """Forget what a run that has ended asked for."""
+    notes.clear()
+    _State.is_seeded = False
+
+
 def watch_random(module: ModuleType) -> None:
     """Watch the generator that a module shares, and those that are made without a seed."""
     seed = module.Random.seed

@@ -1,0 +1,75 @@
+"""Many recipes of one code and one input, by the executor that is asked for.
+
+Owns the choice among executors, and nothing of how they work.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from research.context import Context
+from research.errors import BadInput
+from research.experiments import batch
+from research.experiments.answer import Answer
+from research.experiments.conditions import conditions_of
+from research.experiments.limits import NO_LIMITS, Limits
+from research.experiments.local import open_local
+from research.experiments.ray_executor import open_ray
+from research.experiments.recipe import Base
+from research.experiments.runs import RunManifest
+from rosdb import Link
+
+NAMES: Final = ("local", "ray")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Means:
+    """By what runs are done: which executor, how many at a time, and what each may take."""
+
+    executor: str = "local"
+    jobs: int = 1
+    limits: Limits = NO_LIMITS
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be.
+
+        Raises: BadInput.
+        """
+        if self.executor not in NAMES:
+            raise BadInput(f"--executor {self.executor!r}: one of {', '.join(NAMES)}")
+        if self.jobs < 1:
+            raise BadInput(f"--jobs {self.jobs}: at least 1")
+
+
+HERE: Final = Means()
+"""One after another, in children of this machine."""
+
+
+def perform(
+    context: Context,
+    base: Base,
+    recipes: Sequence[Link],
+    means: Means,
+    ends_with: Callable[[Answer], bool] = lambda answer: False,
+) -> Iterator[list[RunManifest]]:
+    """Execute stored recipes; yield the runs that ended together once they are recorded.
+
+    ``ends_with`` is asked of each as it ends: once it says so, nothing more begins. The caller
+    keeps the recipes in the store until then.
+    Raises: BadInput; KeyboardInterrupt, after what was under way was recorded as failed.
+    """
+    if not recipes:
+        return
+    conditions = conditions_of(context, means.limits)
+    one = context.store.get_record(recipes[0])
+    opened = open_ray if means.executor == "ray" else open_local
+    count, jobs = len(recipes), min(means.jobs, len(recipes))
+    with opened(context, one, conditions, is_pure=base.is_pure, count=count, jobs=jobs) as executor:
+        yield from batch.perform(
+            context,
+            recipes,
+            executor,
+            snapshot=base.snapshot,
+            metrics=base.spec.metrics,
+            ends_with=ends_with,
+        )
