@@ -221,13 +221,36 @@ def test_a_worker_that_dies_fails_its_run_and_is_replaced(bench, started):
     assert bench.store.check().ok
 
 
-def test_a_copy_that_leaves_threads_in_its_worker_starts_cold(bench, started):
-    # What it imports begins a thread: no copy could be made of a process that has it.
-    package = bench.write("threaded.py", "import threading\n")
-    assert package.exists()
-    bench.experiment("plain", "import concurrent.futures\nreturn {}", spec=NUMBERED)
+@pytest.mark.parametrize("module", ["ccxt", "webbrowser,ccxt"])
+def test_a_worker_that_may_not_import_what_its_runs_do_goes_on_without(
+    bench, started, monkeypatch, module
+):
+    # Some package imports a broker's software, which is refused.
+    monkeypatch.setattr(workers.Worker, "_preload", lambda self, *_: self._send(f"+{module}"))
+    bench.experiment("plain", "return {'n': spec.parameters['n']}", spec=NUMBERED)
 
-    assert swept(bench, "plain", 4).failed == 0
+    found = swept(bench, "plain", 6)
+
+    assert [each["n"] for each in metrics(found)] == [1, 2, 3, 4, 5, 6]
+    assert len(started) == 2
+
+
+def test_what_a_run_says_it_imported_is_not_believed(bench, started):
+    body = """
+    import gc
+    for each in list(sys.modules):
+        if each.startswith("made_up"):
+            del sys.modules[each]
+    sys.modules["made_up"] = sys.modules["a;b"] = sys.modules["os.path.nothing"] = sys
+    return {"n": spec.parameters["n"]}
+    """
+    bench.write("statistics.py", "seen = []\n")
+    head = "import sys\nimport statistics\nstatistics.seen.append(1)"
+    bench.experiment("lies", body, head=head, spec=NUMBERED)
+
+    found = swept(bench, "lies", 4)
+
+    assert [each["n"] for each in metrics(found)] == [1, 2, 3, 4]
     assert len(started) == 1
 
 

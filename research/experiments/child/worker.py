@@ -29,6 +29,7 @@ _PR_SET_PDEATHSIG, _SIGKILL = 1, 9
 _ENGINE = "research.simulation.engine"
 _OURS = "research"
 _SHARED = ("code", "input")
+_CANNOT_PRELOAD = 3  # as the other end has it
 # Before anyone watches them.
 _entropy = os.urandom
 _seed = _random.Random.seed  # not Python's own, which a watch wraps
@@ -178,7 +179,8 @@ class Worker:
                 except Exception:
                     sys.modules.pop(name, None)
         if self._watchers.guard.refusals or len(os.listdir("/proc/self/task")) > 1:
-            sys.exit("what is imported leaves threads, or is refused: runs are to start cold")
+            print("what is imported leaves threads, or is refused", file=sys.stderr)
+            sys.exit(_CANNOT_PRELOAD)
         self._warm_engine()
         self._watchers.remember_loaded()
 
