@@ -14,7 +14,7 @@ from typing import Final, Self
 from research.experiments.conditions import Conditions
 from research.experiments.executor import Ended, Job
 from research.experiments.limits import NO_LIMITS
-from research.experiments.worker import CANNOT_PRELOAD, Worker, WorkerLost
+from research.experiments.worker import Worker, WorkerLost
 from rosdb import Record, Store
 
 _SHARED_AT_HAND: Final = 4
@@ -124,7 +124,8 @@ class WarmExecutor:
         try:
             return worker.take(self._monotonic())
         except WorkerLost as lost:
-            if lost.status == CANNOT_PRELOAD and self._preloads:
+            if worker.is_importing:
+                # Not the run's fault, which may not even have begun: from now on without.
                 self._preloads = False
                 self._waiting.extendleft(each.job for each in worker.begun.values())
                 worker.begun.clear()

@@ -25,9 +25,6 @@ from research.experiments.executor import Ended, Job
 from research.experiments.kernels import lay_beside
 from rosdb import Record, Store
 
-CANNOT_PRELOAD: Final = 3
-"""The status of a worker in which nothing may be imported beforehand."""
-
 _SCRIPT: Final = Path(__file__).parent / "child" / "worker.py"
 _READ_BYTES: Final = 65536
 _SHARED: Final = ("code", "input")
@@ -68,6 +65,8 @@ class Worker:
         self.begun: dict[str, _Begun] = {}
         self._folder, self._shared = folder, folder / "shared"
         self._conditions = conditions
+        self.is_importing = False
+        """It was told to import beforehand, and no run has ended since."""
         self._is_shared, self._preloads = is_shared, preloads and not is_shared
         self._left, self._count = b"", 0
         self._spare: list[Path] = []
@@ -145,6 +144,8 @@ class Worker:
             raise WorkerLost(self._child.wait())
         *lines, self._left = (self._left + more).split(b"\n")
         ended = []
+        if lines:
+            self.is_importing = False
         for line in lines:
             name, status = line.decode().split(" ")
             begun = self.begun.pop(name)
@@ -222,6 +223,7 @@ class Worker:
             and all(part.isidentifier() for part in name.split("."))
         ]
         if names:
+            self.is_importing = True
             self._send("+" + ",".join(names))
 
     def _send(self, line: str) -> None:

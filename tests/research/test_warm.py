@@ -226,7 +226,9 @@ def test_a_worker_that_may_not_import_what_its_runs_do_goes_on_without(
     bench, started, monkeypatch, module
 ):
     # Some package imports a broker's software, which is refused.
-    monkeypatch.setattr(workers.Worker, "_preload", lambda self, *_: self._send(f"+{module}"))
+    told = {"modules": module.split(",")}
+    monkeypatch.setattr(workers, "read_result", lambda folder: told)
+    monkeypatch.setattr(workers.environment, "top_levels", lambda _: {"ccxt"})
     bench.experiment("plain", "return {'n': spec.parameters['n']}", spec=NUMBERED)
 
     found = swept(bench, "plain", 6)

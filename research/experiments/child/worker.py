@@ -29,7 +29,6 @@ _PR_SET_PDEATHSIG, _SIGKILL = 1, 9
 _ENGINE = "research.simulation.engine"
 _OURS = "research"
 _SHARED = ("code", "input")
-_CANNOT_PRELOAD = 3  # as the other end has it
 # Before anyone watches them.
 _entropy = os.urandom
 _seed = _random.Random.seed  # not Python's own, which a watch wraps
@@ -173,14 +172,13 @@ class Worker:
     def _import(self, names: list[str]) -> None:
         """Import what runs import, but for the code of the experiment; one thread is left."""
         for name in names:
-            if not self._is_experiments(name):
-                try:
+            try:
+                if not self._is_experiments(name):
                     importlib.import_module(name)
-                except Exception:
-                    sys.modules.pop(name, None)
+            except Exception:
+                sys.modules.pop(name, None)
         if self._watchers.guard.refusals or len(os.listdir("/proc/self/task")) > 1:
-            print("what is imported leaves threads, or is refused", file=sys.stderr)
-            sys.exit(_CANNOT_PRELOAD)
+            sys.exit("what is imported leaves threads, or is refused")
         self._warm_engine()
         self._watchers.remember_loaded()
 
