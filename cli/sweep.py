@@ -19,6 +19,7 @@ from research.experiments.sweep_points import parse_axis
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 _ROWS_SHOWN = 20
+_MESSAGE_MAX = 160
 
 
 @app.command()
@@ -97,6 +98,11 @@ def _show(found: Swept, *, as_json: bool) -> None:
         say(f"warning: {path} changes no outcome: nothing that it reaches acts on the result")
     if found.stopped is not None:
         say(f"note: stopped early: {found.stopped}")
+    failed = next((point for point in found.points if point.is_failed), None)
+    if failed is not None and failed.manifest is not None and failed.manifest.error is not None:
+        error, run = failed.manifest.error, render.short(failed.manifest.run_id)
+        message = " ".join(error["message"].split())[:_MESSAGE_MAX]
+        say(f"note: {run} failed with {error['kind']}: {message} (ros show {run})")
     if as_json:
         render.emit(_document(found))
     else:
@@ -111,23 +117,22 @@ def _print(found: Swept) -> None:
     )
     shown = [point for point in found.points if point.run is not None][:_ROWS_SHOWN]
     paths = list(shown[0].overrides) if shown else []
-    metrics = next((list(each.run.metrics) for each in shown if each.run), [])[:4]
+    metrics = next((list(each.run.metrics) for each in shown if each.run and each.run.metrics), [])
+    columns = [*(["status"] if found.failed else []), *metrics[:4]]
     rows = [
-        [*(_cell(each.overrides[path]) for path in paths), *_ends(each, metrics)] for each in shown
+        [*(_cell(each.overrides[path]) for path in paths), *_ends(each, columns)] for each in shown
     ]
-    render.table([*paths, "run", *metrics], rows)
+    render.table([*paths, "run", *columns], rows)
     if len(found.points) > len(shown):
         render.line(f"… {len(found.points) - len(shown)} more: ros log, or --json")
 
 
-def _ends(point: SweptPoint, metrics: list[str]) -> list[str]:
+def _ends(point: SweptPoint, columns: list[str]) -> list[str]:
     assert point.run is not None
-    if point.is_failed:
-        return [render.short(point.run.run_id), "failed", *[""] * (len(metrics) - 1)]
-    values = (point.run.metrics.get(name) for name in metrics)
+    values = {"status": point.run.status, **point.run.metrics}
     return [
         render.short(point.run.run_id),
-        *("" if v is None else render.number(v) for v in values),
+        *("" if values.get(name) is None else _cell(values[name]) for name in columns),
     ]
 
 

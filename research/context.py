@@ -174,10 +174,18 @@ def _instructions() -> str:
 
 
 def packages_path() -> list[str]:
-    """Return where a child finds distributions: our path without what the caller put there."""
+    """Return where a child finds distributions: our path without what others put there.
+
+    A folder within a package is on the path because the package has put it there.
+    """
     added = [*os.environ.get("PYTHONPATH", "").split(os.pathsep), site.getusersitepackages()]
     theirs = {os.path.realpath(entry) for entry in added if entry}
-    return [entry for entry in sys.path if os.path.realpath(entry) not in theirs]
+    return [
+        entry
+        for entry in sys.path
+        if os.path.realpath(entry) not in theirs
+        and not os.path.exists(os.path.join(os.path.dirname(entry), "__init__.py"))
+    ]
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

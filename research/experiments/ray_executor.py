@@ -120,7 +120,9 @@ def open_ray(
         # It would tell its makers of each cluster otherwise.
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
         try:
-            ray.init(include_dashboard=False, log_to_driver=False, configure_logging=False)
+            # Not whatever cluster somebody else may have on this machine.
+            where = os.environ.get("RAY_ADDRESS", "local")
+            ray.init(where, include_dashboard=False, log_to_driver=False, configure_logging=False)
         except Exception as error:
             raise BadInput(f"--executor ray: {' '.join(str(error).split())[:300]}") from None
     try:

@@ -43,3 +43,43 @@ def test_what_cannot_be_swept(ros):
         assert done.status == 2
         assert complaint in done.error
     assert ros("sweep", "no_such_thing", "--grid", "a=1").status == 3
+
+
+ODD = """
+from research import ExperimentSpec
+
+DEFAULT_SPEC = ExperimentSpec(experiment_id="odd", parameters={"a": 0})
+
+
+def run(spec, output_dir):
+    return {"q": 10 / (spec.parameters["a"] - 2)}
+"""
+
+
+def test_a_failed_point_is_told_with_its_reason(ros):
+    ros.ok("init")
+    (ros.folder / "research" / "experiments" / "odd.py").write_text(ODD)
+
+    done = ros("sweep", "odd", "--grid", "a=1,2,3", "--timeout", "1m", "--memory", "1GiB")
+
+    assert done.status == 4
+    assert "failed with ZeroDivisionError: division by zero (ros show " in done.error
+    rows = [line.split() for line in done.text.splitlines()[1:]]
+    assert rows[0] == ["a", "run", "status", "q"]
+    assert [row[2:] for row in rows[1:]] == [["completed", "-10"], ["failed"], ["completed", "10"]]
+    document = ros("sweep", "odd", "--grid", "a=1,2,3", "--json")
+    assert document.status == 4
+
+
+def test_means_that_cannot_be(ros):
+    ros.ok("init")
+    for words, complaint in (
+        (("--jobs", "0"), "--jobs 0: at least 1"),
+        (("--executor", "dask"), "--executor 'dask': one of local, ray"),
+        (("--timeout", "soon"), "--timeout 'soon'"),
+        (("--memory", "much"), "--memory 'much'"),
+    ):
+        done = ros("sweep", "sma_crossover", "--grid", "fast=5,10", *words)
+        assert done.status == 2
+        assert complaint in done.error
+    assert ros.json("log") == []

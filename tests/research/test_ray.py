@@ -3,20 +3,25 @@
 import contextlib
 import os
 import signal
+import sys
 import threading
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
+from research.context import packages_path
 from research.errors import BadInput
-from research.experiments import parcel, ray_executor
+from research.experiments import environment, parcel, ray_executor
 from research.experiments.executors import Means
 from research.experiments.sweep import SweepRequest, sweep
 from research.experiments.sweep_points import Axis
 from rosdb import errors
 
-ray = pytest.importorskip("ray", reason="Ray is not installed: it is an extra")
+pytestmark = pytest.mark.skipif(
+    find_spec("ray") is None, reason="Ray is not installed: it is an extra"
+)
 
 TABLED = """
 bars = spec.bars()
@@ -36,10 +41,23 @@ SPEC = "parameters={'n': 0, 'pause': 0.0, 'bad': 0}, input_dataset='sp500-daily'
 @pytest.fixture(scope="module", autouse=True)
 def cluster():
     """Have a cluster of two processors, for all tests of this file."""
+    import ray
+
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
+    ray.init(
+        "local", num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False
+    )
     yield
     ray.shutdown()
+    # It puts packages of its own on the path.
+    sys.path[:] = [path for path in sys.path if "thirdparty_files" not in path]
+
+
+def test_what_ray_puts_on_the_path_is_no_part_of_an_environment():
+    assert any("thirdparty_files" in path for path in sys.path)
+    assert not any("thirdparty_files" in path for path in packages_path())
+    with pytest.raises(BadInput, match="no installed distribution"):
+        environment.describe(["psutil"])
 
 
 def at_work():
