@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from research.context import Context
-from research.datasets.snapshot import Snapshot
 from research.experiments import run, runs
 from research.experiments.answer import Answer
 from research.experiments.executor import Ended, Executor, Job
+from research.experiments.recipe import Base
 from research.experiments.runs import RunManifest
 from rosdb import RUNS, Link, SharedLease, Transaction
 
@@ -38,11 +38,9 @@ class _Under:
 
 def perform(
     context: Context,
+    base: Base,
     recipes: Sequence[Link],
     executor: Executor,
-    *,
-    snapshot: Snapshot | None,
-    metrics: Sequence[str],
     ends_with: Callable[[Answer], bool] = lambda answer: False,
 ) -> Iterator[list[RunManifest]]:
     """Execute stored recipes; yield the runs that ended together once they are recorded.
@@ -52,7 +50,7 @@ def perform(
     Raises: KeyboardInterrupt, after what was under way was recorded as failed.
     """
     with context.store.shared_lease() as lease:
-        made = _Batch(context, executor, lease, snapshot, metrics, recipes)
+        made = _Batch(context, base, executor, lease, recipes)
         yield from _perform(made, executor, ends_with)
 
 
@@ -80,15 +78,14 @@ class _Batch:
     def __init__(
         self,
         context: Context,
+        base: Base,
         executor: Executor,
         lease: SharedLease,
-        snapshot: Snapshot | None,
-        metrics: Sequence[str],
         recipes: Sequence[Link],
     ) -> None:
         self._context, self._store, self._executor = context, context.store, executor
         self._lease = lease
-        self._snapshot, self._metrics = snapshot, list(metrics)
+        self._snapshot, self._metrics = base.snapshot, list(base.spec.metrics)
         self._git = context.git()
         self._waiting = deque(recipes)
         self._under: dict[int, _Under] = {}

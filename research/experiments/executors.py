@@ -3,15 +3,16 @@
 Owns the choice among executors, and nothing of how they work.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from research.context import Context
 from research.errors import BadInput
 from research.experiments import batch
-from research.experiments.answer import Answer
 from research.experiments.conditions import conditions_of
+from research.experiments.executor import Executor
 from research.experiments.limits import NO_LIMITS, Limits
 from research.experiments.local import open_local
 from research.experiments.ray_executor import open_ray
@@ -45,31 +46,30 @@ HERE: Final = Means()
 """One after another, in children of this machine."""
 
 
+@contextlib.contextmanager
+def opened(
+    context: Context, base: Base, recipe: Link, count: int, means: Means
+) -> Iterator[Executor]:
+    """Open the executor for so many runs of one base, of which ``recipe`` is one.
+
+    Raises: BadInput.
+    """
+    conditions = conditions_of(context, means.limits)
+    one = context.store.get_record(recipe)
+    opens = open_ray if means.executor == "ray" else open_local
+    jobs = min(means.jobs, count)
+    with opens(context, one, conditions, is_pure=base.is_pure, count=count, jobs=jobs) as executor:
+        yield executor
+
+
 def perform(
-    context: Context,
-    base: Base,
-    recipes: Sequence[Link],
-    means: Means,
-    ends_with: Callable[[Answer], bool] = lambda answer: False,
+    context: Context, base: Base, recipes: Sequence[Link], means: Means
 ) -> Iterator[list[RunManifest]]:
     """Execute stored recipes; yield the runs that ended together once they are recorded.
 
-    ``ends_with`` is asked of each as it ends: once it says so, nothing more begins. The caller
-    keeps the recipes in the store until then.
+    The caller keeps the recipes in the store until then.
     Raises: BadInput; KeyboardInterrupt, after what was under way was recorded as failed.
     """
-    if not recipes:
-        return
-    conditions = conditions_of(context, means.limits)
-    one = context.store.get_record(recipes[0])
-    opened = open_ray if means.executor == "ray" else open_local
-    count, jobs = len(recipes), min(means.jobs, len(recipes))
-    with opened(context, one, conditions, is_pure=base.is_pure, count=count, jobs=jobs) as executor:
-        yield from batch.perform(
-            context,
-            recipes,
-            executor,
-            snapshot=base.snapshot,
-            metrics=base.spec.metrics,
-            ends_with=ends_with,
-        )
+    if recipes:
+        with opened(context, base, recipes[0], len(recipes), means) as executor:
+            yield from batch.perform(context, base, recipes, executor)

@@ -6,19 +6,20 @@ So the same command resumes a sweep that was interrupted, and a longer grid runs
 """
 
 import contextlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from research.context import Context
 from research.errors import BadInput
-from research.experiments import executors, recipe, runs
+from research.experiments import batch, executors, recipe, runs
+from research.experiments.executor import Executor
 from research.experiments.executors import HERE, Means
 from research.experiments.recipe import Base, Request
 from research.experiments.runs import RunManifest
 from research.experiments.sweep_points import Axis, Point, draws, grid, seed_of
 from research.experiments.sweep_stop import EarlyStop
-from rosdb import Link, Store, encode_value
+from rosdb import Link, Store, Transaction, encode_value
 
 SCHEMA: Final = "sweep/v1"
 SWEEPS: Final = "sweeps/"
@@ -116,20 +117,18 @@ def sweep(
     started, store = context.monotonic(), context.store
     with contextlib.ExitStack() as kept:
         kept.enter_context(store.writing())  # until every recipe is reached by a run
-        base, points, recipes = _ask_all(context, asked)
+        base, points, recipes, executor = _ask_all(context, asked, kept)
         found = {each: _known_run(store, each) for each in dict.fromkeys(recipes)}
         cached = {each for each, run in found.items() if run is not None}
         tally = _Tally(advance, len(points), recipes, asked.is_fail_fast, stop)
         for run in filter(None, found.values()):
             tally.judge(False, run.metrics)
         tally.take((each, run) for each, run in found.items() if run is not None)
-        for made in executors.perform(
-            context,
-            base,
-            [] if tally.reason else [each for each, run in found.items() if run is None],
-            asked.means,
-            lambda answer: tally.judge(answer.error is not None, answer.metrics or {}),
-        ):
+        todo = [] if tally.reason else [each for each, run in found.items() if run is None]
+        if todo and executor is None:
+            opened = executors.opened(context, base, todo[0], len(todo), asked.means)
+            executor = kept.enter_context(opened)
+        for made in _performed(context, base, todo, executor, tally):
             ended = {each.recipe_id: _kept_of(each) for each in made}
             found.update(ended)
             tally.take(ended.items())
@@ -164,28 +163,70 @@ def _kept_of(manifest: RunManifest) -> SweptRun:
     )
 
 
-def _ask_all(context: Context, asked: SweepRequest) -> tuple[Base, list[Point], list[Link]]:
+def _performed(
+    context: Context,
+    base: Base,
+    recipes: Sequence[Link],
+    executor: Executor | None,
+    tally: "_Tally",
+) -> Iterator[list[RunManifest]]:
+    if recipes and executor is not None:
+        yield from batch.perform(
+            context,
+            base,
+            recipes,
+            executor,
+            lambda answer: tally.judge(answer.error is not None, answer.metrics or {}),
+        )
+
+
+def _ask_all(
+    context: Context, asked: SweepRequest, kept: contextlib.ExitStack
+) -> tuple[Base, list[Point], list[Link], Executor | None]:
     """Put the recipe of every point: what they share is found once, and each is checked.
 
+    If the first has no answer yet, the executor is opened meanwhile, for it takes a while to start.
     Raises: BadInput and NotThere in their kinds.
     """
-    request, store = asked.request, context.store
-    with store.transaction(f"sweep of {request.experiment_id}") as tx:
+    request, store, executor = asked.request, context.store, None
+    why = f"sweep of {request.experiment_id}"
+    with store.transaction(why) as tx:
         base = recipe.build_base(context, tx, request.experiment_id, request.dataset)
-        seed = base.spec.seed if request.seed is None else request.seed
-        points = grid(asked.axes)
-        if asked.random_count is not None:
-            points = draws(asked.axes, asked.random_count, seed)
-        for path in (axis.path for axis in asked.axes):
-            if any(path == other for other, _ in request.overrides):
-                raise BadInput(f"{path} is given by --param and by --grid")
-        recipes: list[Link] = []
-        for point in points:
-            fields = recipe.ask_fields(base, [*request.overrides, *point], seed)
-            if not asked.has_common_seed:
-                fields["seed"] = seed_of(seed, fields["parameters"])
-            recipes.append(recipe.put_question(tx, base, fields).recipe)
-    return base, points, recipes
+        points, seed = _points(asked, base)
+        first = _ask(tx, base, asked, points[0], seed)
+    if runs.find_completed(store, first) is None:
+        opened = executors.opened(context, base, first, len(points), asked.means)
+        executor = kept.enter_context(opened)
+    with store.transaction(why) as tx:
+        recipes = [_ask(tx, base, asked, point, seed) for point in points]
+    return base, points, recipes, executor
+
+
+def _points(asked: SweepRequest, base: Base) -> tuple[list[Point], int]:
+    """Return the points of a sweep, and its base seed.
+
+    Raises: BadInput.
+    """
+    request = asked.request
+    seed = base.spec.seed if request.seed is None else request.seed
+    points = grid(asked.axes)
+    if asked.random_count is not None:
+        points = draws(asked.axes, asked.random_count, seed)
+    for path in (axis.path for axis in asked.axes):
+        if any(path == other for other, _ in request.overrides):
+            raise BadInput(f"{path} is given by --param and by --grid")
+    return points, seed
+
+
+def _ask(tx: Transaction, base: Base, asked: SweepRequest, point: Point, seed: int) -> Link:
+    """Put the recipe of one point.
+
+    Raises: BadInput.
+    """
+    fields = recipe.ask_fields(base, [*asked.request.overrides, *point], seed)
+    if not asked.has_common_seed:
+        fields["seed"] = seed_of(seed, fields["parameters"])
+    return recipe.put_question(tx, base, fields).recipe
 
 
 class _Tally:
