@@ -199,7 +199,7 @@ def test_a_sweep_that_is_stopped_again_and_again_ends_with_every_point_once(adds
     for turn in range(40):
         process = sweeper(adds, count)
         assert process.stdout.readline() == "asked\n"
-        if turn < 6:
+        if turn < 4:
             time.sleep(chance.uniform(0.1, 0.9))
             process.send_signal(number)
         text, complaints = process.communicate(timeout=120)

@@ -291,12 +291,13 @@ def test_chunks_that_hash_to_another_blob_are_damage(store, fate):
         store.get_blob(a)
 
 
-def test_a_quick_check_finds_every_byte_of_a_pack(store, fate, put_run):
+def test_a_quick_check_finds_any_byte_of_a_pack(store, fate, put_run):
+    # Of each object every third byte, from another one on: all of them take half a minute.
     put_run(store, metrics={"sharpe": 1.0})
     store.put_record("note/v1", {"orphan": True})
 
-    for copies in fate.copies(store).values():
-        for at in range(copies[0].end - copies[0].start):
+    for number, copies in enumerate(fate.copies(store).values()):
+        for at in range(number % 3, copies[0].end - copies[0].start, 3):
             copies[0].flip(at)
             assert not store.check(is_quick=True).ok, at
             copies[0].flip(at)
