@@ -10,7 +10,6 @@ from rosdb.check import Fault, FileFault, JournalState, Report
 from rosdb.collect import Collected, CollectionPlan
 from rosdb.disk import create_file, replace_file
 from rosdb.folders import put_files, put_folder, write_blob, write_folder
-from rosdb.index import RunRow
 from rosdb.journal import Move
 from rosdb.layout import FOLDER
 from rosdb.leases import SharedLease
@@ -26,6 +25,7 @@ from rosdb.refs import (
     check_run_name,
 )
 from rosdb.repair import Repaired
+from rosdb.run_rows import RunRow
 from rosdb.stats import Stats
 from rosdb.store import Store
 from rosdb.tables import UTF8, WIDTHS, Column, Table, column_array, text_values

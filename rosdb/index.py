@@ -11,37 +11,23 @@ import re
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from rosdb import disk, index_file, refs
+from rosdb import disk, index_file, refs, run_rows
 from rosdb.errors import JournalDamaged, StoreError, StoreLocked
 from rosdb.journal import NO_ENTRY, START, Journal, Move, Position
 from rosdb.objects import Kind, Link, ObjectId, Record
-from rosdb.query import Sql, fact_rows, flatten
+from rosdb.query import Sql, compile_sort, fact_order, fact_rows, flatten
+from rosdb.run_rows import RunRow
 
 _INSERT_FACT: Final = "INSERT OR REPLACE INTO facts VALUES (?, ?, ?, ?, ?)"
-_RUN: Final = "r.run, r.experiment, r.name, r.status, r.kind, r.recipe, r.outcome"
 _WAITING_MAX: Final = 10_000
 _RUN_REF: Final = re.compile(rf"{refs.RUNS}([0-9a-f]{{64}})")
 
 # What a record may raise that calls itself a run, a status or an outcome and is not one.
 _UNREADABLE: Final = (StoreError, LookupError, TypeError, ValueError, AttributeError)
 _UNBINDABLE: Final = (OverflowError, sqlite3.InterfaceError, sqlite3.ProgrammingError)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunRow:
-    """What the index knows of a run: enough to find its records, not to quote from them."""
-
-    run_id: Link
-    experiment: str
-    name: str | None
-    status: str
-    kind: str
-    recipe: Link
-    outcome: Link | None
 
 
 class Index:
@@ -110,13 +96,17 @@ class Index:
             self.rebuild()
         return [(row[0], link) for row, link in zip(rows, told, strict=True) if link is not None]
 
-    def runs(self, where: Sql, sort: Sql | None, limit: int | None) -> Iterator[RunRow]:
-        """List runs, newest first or as sorted."""
-        order = "r.seq DESC" if sort is None else f"{sort.text}, r.seq DESC"
-        sql = f"SELECT {_RUN} FROM runs r WHERE {where.text} ORDER BY {order} LIMIT ?"
-        values = (*where.values, *(sort.values if sort else ()), -1 if limit is None else limit)
-        for row in self._rows(sql, values):
-            yield _run_row(row)
+    def runs(self, where: Sql, sort: str | None, limit: int | None) -> Iterator[RunRow]:
+        """List runs, newest first or as sorted.
+
+        Raises: BadExpression.
+        """
+        order = None if sort is None else compile_sort(sort)
+        by_fact = None if sort is None else fact_order(sort)
+        page = None
+        if by_fact is not None and limit is not None:
+            page = run_rows.first_page(self._rows, where, by_fact, limit)
+        return run_rows.listed(self._rows, where, order, limit) if page is None else page
 
     def newest(self, experiment: str | None, back: int) -> ObjectId | None:
         """Return the run ``back`` before the newest one; replays are not counted, as in the log."""
@@ -384,16 +374,3 @@ class Index:
 
 def _between(prefix: str) -> tuple[str, str]:
     return prefix, prefix + "\U0010ffff"
-
-
-def _run_row(row: Sequence[Any]) -> RunRow:
-    run, experiment, name, status, kind, recipe, outcome = row
-    return RunRow(
-        run_id=Link(run, Kind.RECORD),
-        experiment=experiment,
-        name=name,
-        status=status,
-        kind=kind,
-        recipe=Link(recipe, Kind.RECORD),
-        outcome=None if outcome is None else Link(outcome, Kind.RECORD),
-    )

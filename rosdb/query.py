@@ -122,6 +122,27 @@ def compile_sort(key: str) -> Sql:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class FactOrder:
+    """A sort key that is a metric or a parameter: where its numbers stand in the index."""
+
+    space: str
+    key: str
+    descending: bool
+    is_bare: bool
+    """Not said which of the two: a metric, unless a parameter has the name too."""
+
+
+def fact_order(key: str) -> FactOrder | None:
+    """Return what a sort key stands for, if that is a metric or a parameter."""
+    descending, name = key.startswith("-"), key.removeprefix("-")
+    for prefix, space in (("metrics.", "m"), ("params.", "p")):
+        if name.startswith(prefix):
+            return FactOrder(space, name.removeprefix(prefix), descending, False)
+    is_column = name in _COLUMNS or name in ("created", "seconds", "dataset")
+    return None if is_column else FactOrder("m", name, descending, True)
+
+
 def parse_instant(text: str, now_ns: int) -> int | None:
     """Read a date, a time (UTC unless it says otherwise) or an age such as ``7d``.
 

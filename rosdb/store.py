@@ -27,7 +27,7 @@ from rosdb import (
 )
 from rosdb.collect import GRACE_SECONDS, CollectionPlan
 from rosdb.errors import BadSetting, ObjectCorrupt, ObjectMissing, StoreError
-from rosdb.index import Index, RunRow
+from rosdb.index import Index
 from rosdb.journal import Move
 from rosdb.leases import Leases, SharedLease
 from rosdb.object_store import Objects
@@ -36,6 +36,7 @@ from rosdb.pack_batch import PackBatch
 from rosdb.ref_tail import RefTail
 from rosdb.repair import Repaired, repair
 from rosdb.resolve import resolve
+from rosdb.run_rows import RunRow
 from rosdb.settings import Settings, read_settings
 from rosdb.stat_cache import StatCache
 from rosdb.transaction import Transaction
@@ -325,8 +326,7 @@ class Store:
         Raises: BadExpression.
         """
         wanted = query.compile_question(where, conditions or {}, since_ns, self._now_ns())
-        order = None if sort is None else query.compile_sort(sort)
-        yield from self._caught_up().runs(wanted, order, limit)
+        yield from self._caught_up().runs(wanted, sort, limit)
 
     def lease(self, run_id: ObjectId) -> AbstractContextManager[None]:
         """Hold the kernel's word that a run's process lives; it ends with the process."""

@@ -92,7 +92,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("layout", "leases"),
     ("refs",),
     ("index_file",),
-    ("index", "query"),
+    ("index", "query", "run_rows"),
     ("ref_tail", "resolve"),
     ("pack_batch", "verify_lists"),
     ("verify",),

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from rosdb import RunRow, Store, errors, parse_instant
+from rosdb import RunRow, Store, errors, parse_instant, run_rows
 from rosdb.query import compile_sort, compile_where, flatten
 
 NOW_NS = 1_800_000_000_000_000_000
@@ -507,3 +507,55 @@ def test_a_condition_may_be_an_id(store, put_run):
 )
 def test_parameters_are_flattened_to_dotted_paths(value, flat):
     assert dict(flatten(value)) == flat
+
+
+# --- Pages --------------------------------------------------------------------------------------
+
+
+VALUES = st.one_of(
+    st.sampled_from([-1.0, 0.0, 0.5, 2, 2.0, 1e300, float("inf")]),
+    st.sampled_from(["", "a", "z"]),
+    st.booleans(),
+    st.none(),
+)
+
+
+@given(
+    made=st.lists(st.tuples(VALUES, VALUES), min_size=1, max_size=8),
+    sort=st.sampled_from(["metrics.x", "-metrics.x", "x", "-x", "params.x", "-params.x"]),
+    where=st.sampled_from(["", "x > 0", "not x = 2", "metrics.y = 1"]),
+    limit=st.integers(1, 9),
+    walk=st.sampled_from([1, 2, 20_000]),
+)
+def test_a_page_is_the_beginning_of_the_list(tmp_path_factory, made, sort, where, limit, walk):
+    store = Store.init(tmp_path_factory.mktemp("pages") / "store")
+    with store.transaction() as tx:
+        for number, (metric, param) in enumerate(made):
+            recipe = tx.put_record(
+                "recipe/v1",
+                {"experiment": "e", "parameters": {} if param is None else {"x": param}},
+            )
+            fields = {"created_at_ns": number, "kind": "run", "dataset": None}
+            run = tx.put_record("run/v1", fields, {"recipe": recipe})
+            metrics = {"y": number % 2} | ({} if metric is None else {"x": metric})
+            outcome = tx.put_record("outcome/v1", {"metrics": metrics})
+            links = {"run": run, "outcome": outcome}
+            state = tx.put_record("status/v1", {"status": "completed", "seconds": 1.0}, links)
+            tx.move_ref(f"runs/{run}", state, expected=None)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_rows, "_WALK_MAX", walk)
+        page = list(store.runs(where, sort=sort, limit=limit))
+
+    assert page == list(store.runs(where, sort=sort))[:limit]
+    store.close()
+
+
+def test_a_page_is_found_by_a_walk_and_not_by_a_sort(store, put_run, monkeypatch):
+    for number in range(5):
+        put_run(store, metrics={"sharpe": float(number)})
+    monkeypatch.setattr(run_rows, "listed", None)
+
+    (best, _) = store.runs("metrics.sharpe < 4", sort="-sharpe", limit=2)
+
+    assert store.get_record(best.outcome).fields["metrics"] == {"sharpe": 3.0}

@@ -1,0 +1,73 @@
+"""Rows of runs: which of the index answer a question, and in which order.
+
+Owns the two ways to a list of runs. One looks at all that a filter lets through and sorts them; the
+other walks the order that the index of facts has already, and stops at the page.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from rosdb.objects import Kind, Link
+from rosdb.query import FactOrder, Sql
+
+Ask = Callable[[str, Sequence[Any]], list[Any]]
+"""Runs SQL with values bound to it, and returns the rows."""
+
+_RUN: Final = "r.run, r.experiment, r.name, r.status, r.kind, r.recipe, r.outcome"
+_WALK_MAX: Final = 20_000
+"""How many facts are walked for a page, before all runs are sorted after all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRow:
+    """What the index knows of a run: enough to find its records, not to quote from them."""
+
+    run_id: Link
+    experiment: str
+    name: str | None
+    status: str
+    kind: str
+    recipe: Link
+    outcome: Link | None
+
+
+def listed(ask: Ask, where: Sql, sort: Sql | None, limit: int | None) -> Iterator[RunRow]:
+    """List runs, newest first or as sorted."""
+    order = "r.seq DESC" if sort is None else f"{sort.text}, r.seq DESC"
+    sql = f"SELECT {_RUN} FROM runs r WHERE {where.text} ORDER BY {order} LIMIT ?"
+    values = (*where.values, *(sort.values if sort else ()), -1 if limit is None else limit)
+    return map(_run_row, ask(sql, values))
+
+
+def first_page(ask: Ask, where: Sql, order: FactOrder, limit: int) -> Iterator[RunRow] | None:
+    """List the first runs by a metric or a parameter; None if a walk does not find so many."""
+    values = (order.space, order.key)
+    probe = "SELECT EXISTS (SELECT 1 FROM facts WHERE space = ? AND key = ?{})"
+    if order.is_bare and ask(probe.format(""), ("p", order.key))[0][0]:
+        return None
+    # Text goes below numbers: it comes first where the order ascends.
+    if not order.descending and ask(probe.format(" AND num IS NULL"), values)[0][0]:
+        return None
+    way = "DESC" if order.descending else "ASC"
+    sql = (
+        f"SELECT {_RUN} FROM (SELECT run, num FROM facts WHERE space = ? AND key = ?"
+        f" AND num IS NOT NULL ORDER BY num {way}, run DESC LIMIT {_WALK_MAX}) f"
+        f" CROSS JOIN runs r ON r.seq = f.run WHERE {where.text}"
+        f" ORDER BY f.num {way}, f.run DESC LIMIT ?"
+    )
+    rows = ask(sql, (*values, *where.values, limit))
+    return map(_run_row, rows) if len(rows) == limit else None
+
+
+def _run_row(row: Sequence[Any]) -> RunRow:
+    run, experiment, name, status, kind, recipe, outcome = row
+    return RunRow(
+        run_id=Link(run, Kind.RECORD),
+        experiment=experiment,
+        name=name,
+        status=status,
+        kind=kind,
+        recipe=Link(recipe, Kind.RECORD),
+        outcome=None if outcome is None else Link(outcome, Kind.RECORD),
+    )
