@@ -55,7 +55,8 @@ class Leases:
         """Give a leased run a private folder, gone at the end of the block."""
         for left in self._temporary.glob("run-" + "[0-9a-f]" * 64):
             if not disk.is_locked(self._folder / left.name.removeprefix("run-")):
-                shutil.rmtree(left, ignore_errors=True)
+                with contextlib.suppress(RecursionError):  # folders within folders, by thousands
+                    shutil.rmtree(left, ignore_errors=True)
         folder = self._temporary / f"run-{run_id}"
         with disk.refusals(folder):
             folder.mkdir(parents=True)

@@ -98,9 +98,26 @@ def read_result(folder: Path) -> dict[str, Any] | None:
         return None
     try:
         result = json.loads(path.read_text("utf-8"), object_hook=_float_of)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
-    return result if isinstance(result, dict) and "ok" in result else None
+    return result if isinstance(result, dict) and _is_result(result) else None
+
+
+def _is_result(result: Mapping[str, Any]) -> bool:
+    """Tell whether what a child wrote has the form that a harness gives it."""
+    if result.get("ok") is False:
+        error = result.get("error")
+        return isinstance(error, dict) and error.keys() == {"kind", "message", "where"}
+    if "spec" in result:
+        return result.get("ok") is True and isinstance(result["spec"], dict)
+    metrics, loaded = result.get("metrics"), result.get("loaded")
+    return (
+        result.get("ok") is True
+        and isinstance(metrics, dict)
+        and all(type(value) in (bool, int, float, str) for value in metrics.values())
+        and isinstance(loaded, list)
+        and all(isinstance(name, str) for name in loaded)
+    )
 
 
 def read_columns(folder: Path) -> tuple[int, list[Column]]:

@@ -156,19 +156,24 @@ class _Batch:
     def close_group(self) -> list[RunManifest]:
         """Record what has ended, and return it."""
         now = self._context.monotonic()
-        count = len(self._ended)
         # So much ahead as will end before the next time: quick runs never wait for their records.
-        rate = count / max(now - self._since, 1e-3)
+        rate = len(self._ended) / max(now - self._since, 1e-3)
         ahead = min(GROUP_RUNS_MAX, int(rate * _GROUP_SECONDS))
         self._ahead = max(self._executor.capacity, ahead)
+        self._since = now
+        ended = self._commit()
+        return [runs.read_ended(self._store, each.run_id, each.state) for each in ended]
+
+    def _commit(self) -> list[_Under]:
         if self._tx is not None:
-            self._tx.why = f"{count} runs ended"
-        self._recording.close()
-        self._tx, self._since = None, now
+            self._tx.why = f"{len(self._ended)} runs ended"
+        # Let go of first: whatever interrupts the commit finds none that is half over.
+        recording, self._recording, self._tx = self._recording, contextlib.ExitStack(), None
         ended, self._ended = self._ended, []
+        recording.close()
         for each in ended:
             self._lease.end(each.run_id)
-        return [runs.read_ended(self._store, each.run_id, each.state) for each in ended]
+        return ended
 
     def withdraw(self) -> None:
         """Begin nothing more, and take back what was recorded and has not begun."""
@@ -194,7 +199,7 @@ class _Batch:
             )
         self._under.clear()
         self._ended += left
-        self.close_group()
+        self._commit()
 
     def _open_recording(self) -> Transaction:
         if self._tx is None:

@@ -46,6 +46,8 @@ class ColdExecutor:
 
     def wait(self, seconds: float | None) -> list[Ended]:
         """Return what has ended, once anything has; nothing after so many seconds."""
+        # Not once something has ended: whoever asks may want nothing more to begin.
+        self._hand_out()
         try:
             number, took, answer = self._done.get(timeout=seconds)
         except Empty:
@@ -53,7 +55,6 @@ class ColdExecutor:
         box = self._at_work.pop(number)
         if isinstance(answer, BaseException):
             raise answer
-        self._hand_out()
         release = partial(shutil.rmtree, box.folder, ignore_errors=True)
         return [Ended(number=number, answer=answer, seconds=took, release=release)]
 

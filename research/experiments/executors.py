@@ -48,17 +48,20 @@ HERE: Final = Means()
 
 @contextlib.contextmanager
 def opened(
-    context: Context, base: Base, recipe: Link, count: int, means: Means
+    context: Context, base: Base, recipe: Link, count: int, means: Means, *, is_exact: bool = False
 ) -> Iterator[Executor]:
     """Open the executor for so many runs of one base, of which ``recipe`` is one.
 
+    If it is to be exact, nothing is on its way to a worker that is still at another run.
     Raises: BadInput.
     """
     conditions = conditions_of(context, means.limits)
     one = context.store.get_record(recipe)
     opens = open_ray if means.executor == "ray" else open_local
     jobs = min(means.jobs, count)
-    with opens(context, one, conditions, is_pure=base.is_pure, count=count, jobs=jobs) as executor:
+    with opens(
+        context, one, conditions, is_pure=base.is_pure, count=count, jobs=jobs, is_exact=is_exact
+    ) as executor:
         yield executor
 
 

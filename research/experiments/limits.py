@@ -24,6 +24,7 @@ _BYTES: Final = {
 }  # fmt: skip
 _QUANTITY: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*")
 _SIZES: Final = re.compile(rb"^Vm(?:RSS|HWM):\s*(\d+) kB", re.MULTILINE)
+_MOST: Final = 1e12
 _TICK_SECONDS: Final = 0.01
 _PROCESSES: Final = Path("/proc")
 
@@ -83,7 +84,7 @@ def memory_of(process_id: int) -> int:
 
     Units:  bytes, resident; of one process the most that it ever used.
     """
-    return sum(_peak(each) for each in _family(process_id))
+    return sum(_peak(each) for each in family(process_id))
 
 
 def memory_below(process_id: int) -> int:
@@ -91,7 +92,7 @@ def memory_below(process_id: int) -> int:
 
     Units:  bytes, resident.
     """
-    return sum(_peak(each) for each in _family(process_id) if each != process_id)
+    return sum(_peak(each) for each in family(process_id) if each != process_id)
 
 
 def _patience(limits: Limits, waited: float) -> float | None:
@@ -102,7 +103,8 @@ def _patience(limits: Limits, waited: float) -> float | None:
     return _TICK_SECONDS if left is None else min(_TICK_SECONDS, left)
 
 
-def _family(process_id: int) -> Iterator[int]:
+def family(process_id: int) -> Iterator[int]:
+    """Yield a process, and all that it started."""
     yield process_id
     for tasks in _PROCESSES.glob(f"{process_id}/task/*/children"):
         try:
@@ -110,7 +112,7 @@ def _family(process_id: int) -> Iterator[int]:
         except OSError:
             continue  # it has ended
         for each in children:
-            yield from _family(int(each))
+            yield from family(int(each))
 
 
 def _peak(process_id: int) -> int:
@@ -123,6 +125,6 @@ def _peak(process_id: int) -> int:
 
 def _quantity(option: str, text: str, units: dict[str, float] | dict[str, int], such: str) -> float:
     match = _QUANTITY.fullmatch(text)
-    if match is None or match[2].lower() not in units or float(match[1]) == 0:
+    if match is None or match[2].lower() not in units or not 0 < float(match[1]) < _MOST:
         raise BadInput(f"{option} {text!r}: write it as {such}")
     return float(match[1]) * units[match[2].lower()]

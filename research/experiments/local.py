@@ -37,6 +37,7 @@ def open_local(
     is_pure: bool,
     count: int,
     jobs: int,
+    is_exact: bool = False,
 ) -> Iterator[Executor]:
     """Open the executor for so many runs of one code and one input, of which ``recipe`` is one."""
     jobs = max(1, min(jobs, count))
@@ -60,6 +61,7 @@ def open_local(
                 context.monotonic,
                 recipe=recipe,
                 is_pure=is_pure,
+                is_exact=is_exact,
                 kernels=kernels.kernels_for(context, recipe, count),
             )
         with executor:

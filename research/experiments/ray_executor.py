@@ -104,6 +104,7 @@ def open_ray(
     is_pure: bool,
     count: int,
     jobs: int,
+    is_exact: bool = False,
 ) -> Iterator[Executor]:
     """Open the executor of a cluster: the one that ``RAY_ADDRESS`` names, else one made here.
 
@@ -130,7 +131,10 @@ def open_ray(
         sent = ray.put(parcel.pack(context.store, links))
         make = ray.remote(num_cpus=1, max_restarts=0)(Worker)
         executor = RayExecutor(
-            lambda: make.remote(sent, recipe, conditions, is_pure, count), jobs, context.monotonic
+            lambda: make.remote(sent, recipe, conditions, is_pure, count),
+            jobs,
+            context.monotonic,
+            batch_max=1 if is_exact else _BATCH_MAX,
         )
         with executor:
             executor.check(dict(recipe.fields["environment"]))
@@ -143,7 +147,14 @@ def open_ray(
 class RayExecutor:
     """Keeps so many actors, and hands them batches that last about half a second."""
 
-    def __init__(self, make: Callable[[], Any], jobs: int, monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        make: Callable[[], Any],
+        jobs: int,
+        monotonic: Callable[[], float],
+        batch_max: int = _BATCH_MAX,
+    ) -> None:
+        self._batch_max = batch_max
         self._make, self._monotonic = make, monotonic
         self._size = 1
         self._jobs = jobs
@@ -182,6 +193,8 @@ class RayExecutor:
         """Return what has ended, once anything has; nothing after so many seconds."""
         import ray
 
+        # Not once something has ended: whoever asks may want nothing more to begin.
+        self._hand_out()
         done, _ = ray.wait(list(self._at_work), num_returns=1, timeout=seconds)
         ended: list[Ended] = []
         for asked in done:
@@ -194,8 +207,7 @@ class RayExecutor:
                 self._idle.append(actor)
                 ended += [self._ended(each) for each in came]
                 if self._monotonic() - begun < _BATCH_SECONDS:
-                    self._size = min(2 * self._size, _BATCH_MAX)
-        self._hand_out()
+                    self._size = min(2 * self._size, self._batch_max)
         return ended
 
     def withdraw(self) -> list[int]:

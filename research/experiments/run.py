@@ -19,6 +19,7 @@ from research.experiments.answer import Answer
 from research.experiments.child_error import ChildError
 from research.experiments.conditions import Conditions, conditions_of
 from research.experiments.limits import NO_LIMITS, Limits
+from research.experiments.options import read_options
 from research.experiments.recipe import Request
 from research.experiments.runs import RunManifest
 from rosdb import (
@@ -32,6 +33,9 @@ from rosdb import (
     errors,
     record_id,
 )
+
+UNKEEPABLE: Final = (errors.BadName, errors.BadTable, errors.NotCanonical, OSError)
+"""What the artifacts of a run may raise that cannot be kept: it has failed."""
 
 INTERRUPTION: Final = {"kind": "interrupted", "message": "it was interrupted", "where": ""}
 
@@ -80,7 +84,7 @@ def run(
     if base is not None:
         # Nothing has to be put to look it up.
         fields = recipe.ask_fields(base, request.overrides, request.seed)
-        earlier = runs.find_completed(store, record_id(Record(recipe.SCHEMA, fields, base.links)))
+        earlier = find_answer(context, record_id(Record(recipe.SCHEMA, fields, base.links)))
         if earlier is not None:
             return Performed(manifest=_named(context, earlier, name), is_cached=True)
     with contextlib.ExitStack() as kept:
@@ -88,7 +92,7 @@ def run(
         with store.transaction(f"recipe of {request.experiment_id}") as tx:
             base = known_bases.build(context, tx, request.experiment_id, request.dataset)
             question = recipe.ask(tx, base, request.overrides, request.seed)
-            earlier = runs.find_completed(store, question.recipe)
+            earlier = find_answer(context, question.recipe)
             if earlier is not None and not force:
                 tx.abandon()
         if earlier is not None and not force:
@@ -107,6 +111,18 @@ def run(
         raise failure_of(manifest, question.code)
     contradicts = earlier if earlier and earlier.outcome_id != manifest.outcome_id else None
     return Performed(manifest=manifest, is_cached=False, contradicts=contradicts)
+
+
+def find_answer(context: Context, recipe_id: ObjectId) -> RunManifest | None:
+    """Return the completed run that answers a recipe here, if there is one.
+
+    Where the workspace is strict, one that read the clock or chance is no answer.
+    Raises: BadInput if the workspace's options cannot be read.
+    """
+    found = runs.find_completed(context.store, recipe_id)
+    if found is not None and found.nondeterminism and read_options(context.workspace).strict:
+        return None
+    return found
 
 
 def execute(
@@ -230,7 +246,7 @@ def put_answer(
             links = {"artifacts": answer.collect(tx)}
             fields = {"metrics": dict(answer.metrics or {})}
             outcome = tx.put_record(runs.OUTCOME_SCHEMA, fields, links)
-        except (errors.BadName, errors.BadTable, errors.NotCanonical, OSError) as fault:
+        except (*UNKEEPABLE, RecursionError) as fault:
             error = ChildError(kind=type(fault).__name__, message=str(fault), where="")
     ending = Ending(
         seconds=seconds,

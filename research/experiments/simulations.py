@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 
 from research.context import Context
 from research.errors import BadInput
-from research.experiments import executors, parameters, recipe, registry, runs
+from research.experiments import executors, parameters, recipe, registry
 from research.experiments import replay as replayer
 from research.experiments import run as runner
 from research.experiments import sweep as sweeper
@@ -125,7 +125,7 @@ def _perform_all(context: Context, requests: Collection[Request], count: int) ->
                     question = recipe.ask(tx, base, request.overrides, request.seed)
                     asked.setdefault(question.recipe, []).append(number)
                     codes[number] = base.code
-            found = {each: runs.find_completed(store, each) for each in asked}
+            found = {each: runner.find_answer(context, each) for each in asked}
             todo = [each for each, manifest in found.items() if manifest is None]
             for made in executors.perform(context, base, todo, Means(jobs=count)):
                 found |= {manifest.recipe_id: manifest for manifest in made}

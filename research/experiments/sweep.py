@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from research.context import Context
 from research.errors import BadInput
-from research.experiments import batch, executors, recipe, runs
+from research.experiments import batch, executors, recipe, run, runs
 from research.experiments.executor import Executor
 from research.experiments.executors import HERE, Means
 from research.experiments.recipe import Base, Request
@@ -118,15 +118,15 @@ def sweep(
     with contextlib.ExitStack() as kept:
         kept.enter_context(store.writing())  # until every recipe is reached by a run
         base, points, recipes, executor = _ask_all(context, asked, kept)
-        found = {each: _known_run(store, each) for each in dict.fromkeys(recipes)}
-        cached = {each for each, run in found.items() if run is not None}
+        found = {each: _known_run(context, each) for each in dict.fromkeys(recipes)}
+        cached = {each for each, known in found.items() if known is not None}
         tally = _Tally(advance, len(points), recipes, asked.is_fail_fast, stop)
-        for run in filter(None, found.values()):
-            tally.judge(False, run.metrics)
-        tally.take((each, run) for each, run in found.items() if run is not None)
-        todo = [] if tally.reason else [each for each, run in found.items() if run is None]
+        for known in filter(None, found.values()):
+            tally.judge(False, known.metrics)
+        tally.take((each, known) for each, known in found.items() if known is not None)
+        todo = [] if tally.reason else [each for each, known in found.items() if known is None]
         if todo and executor is None:
-            opened = executors.opened(context, base, todo[0], len(todo), asked.means)
+            opened = _opened(context, asked, base, todo[0], len(todo))
             executor = kept.enter_context(opened)
         for made in _performed(context, base, todo, executor, tally):
             ended = {each.recipe_id: _kept_of(each) for each in made}
@@ -149,8 +149,8 @@ def sweep(
     )
 
 
-def _known_run(store: Store, recipe_id: Link) -> SweptRun | None:
-    manifest = runs.find_completed(store, recipe_id)
+def _known_run(context: Context, recipe_id: Link) -> SweptRun | None:
+    manifest = run.find_answer(context, recipe_id)
     return None if manifest is None else _kept_of(manifest)
 
 
@@ -161,6 +161,13 @@ def _kept_of(manifest: RunManifest) -> SweptRun:
         metrics=manifest.metrics,
         outcome_id=manifest.outcome_id,
     )
+
+
+def _opened(
+    context: Context, asked: SweepRequest, base: Base, recipe_id: Link, count: int
+) -> contextlib.AbstractContextManager[Executor]:
+    is_exact = asked.is_fail_fast or asked.early_stop is not None
+    return executors.opened(context, base, recipe_id, count, asked.means, is_exact=is_exact)
 
 
 def _performed(
@@ -194,12 +201,15 @@ def _ask_all(
         base = recipe.build_base(context, tx, request.experiment_id, request.dataset)
         points, seed = _points(asked, base)
         first = _ask(tx, base, asked, points[0], seed)
-    if runs.find_completed(store, first) is None:
-        opened = executors.opened(context, base, first, len(points), asked.means)
+    if run.find_answer(context, first) is None:
+        opened = _opened(context, asked, base, first, len(points))
         executor = kept.enter_context(opened)
     with store.transaction(why) as tx:
-        recipes = [_ask(tx, base, asked, point, seed) for point in points]
-    return base, points, recipes, executor
+        asked_first: dict[Link, Point] = {}
+        for point in points:
+            # Values that are equal once they are of the parameter's type are one point.
+            asked_first.setdefault(_ask(tx, base, asked, point, seed), point)
+    return base, list(asked_first.values()), list(asked_first), executor
 
 
 def _points(asked: SweepRequest, base: Base) -> tuple[list[Point], int]:
@@ -215,6 +225,11 @@ def _points(asked: SweepRequest, base: Base) -> tuple[list[Point], int]:
     for path in (axis.path for axis in asked.axes):
         if any(path == other for other, _ in request.overrides):
             raise BadInput(f"{path} is given by --param and by --grid")
+    if asked.early_stop is not None and base.spec.metrics:
+        metric = EarlyStop.parse(asked.early_stop).metric
+        if metric not in base.spec.metrics:
+            known = ", ".join(base.spec.metrics)
+            raise BadInput(f"--early-stop: {base.experiment_id} has no metric {metric!r}: {known}")
     return points, seed
 
 
@@ -258,10 +273,10 @@ class _Tally:
 
     def take(self, ended: Iterable[tuple[Link, SweptRun]]) -> None:
         """Count runs that are recorded, by their recipes."""
-        for recipe_id, run in ended:
+        for recipe_id, swept in ended:
             count = self._points_of[recipe_id]
             self._done += count
-            if run.status != "completed":
+            if swept.status != "completed":
                 self._failed += count
         self._advance(self._done, self._failed, self._total)
 

@@ -39,11 +39,15 @@ class WarmExecutor:
         *,
         recipe: Record,
         is_pure: bool,
+        is_exact: bool,
         kernels: Sequence[Path],
     ) -> None:
-        """Any recipe of the code and the input will do. Pure runs may share a process."""
+        """Any recipe of the code and the input will do. Pure runs may share a process.
+
+        If it is to be exact, no worker has a run before it while it does another.
+        """
         self._is_shared = is_pure and conditions.limits == NO_LIMITS
-        self._at_hand = _SHARED_AT_HAND if self._is_shared else 1
+        self._at_hand = _SHARED_AT_HAND if self._is_shared and not is_exact else 1
         self.capacity = jobs * (_SHARED_AHEAD if self._is_shared else 1)
         self._store, self._folder, self._conditions = store, folder, conditions
         self._monotonic, self._recipe, self._kernels = monotonic, recipe, kernels
@@ -62,11 +66,12 @@ class WarmExecutor:
         """Return what has ended, once anything has; nothing after so many seconds."""
         until = None if seconds is None else self._monotonic() + seconds
         while True:
+            # Not once something has ended: whoever asks may want nothing more to begin.
+            self._hand_out()
             ended: list[Ended] = []
             for key, _ in self._watched.select(self._patience(until)):
                 ended += self._take(key.data)
             ended += self._enforce_limits()
-            self._hand_out()
             if ended or (until is not None and self._monotonic() >= until):
                 return ended
 

@@ -8,6 +8,7 @@ than it has at hand; what has ended is taken out of its sight at once.
 import contextlib
 import os
 import shutil
+import signal
 import socket
 import stat
 import subprocess
@@ -31,6 +32,8 @@ _SHARED: Final = ("code", "input")
 _FOLDERS: Final = ("output", "home")
 _FILES: Final = ("request.json", "result.json", "log")
 _MODE: Final = 0o700
+_FILE_MODE: Final = 0o600
+_FOLDER_BYTES: Final = 4096
 
 
 @dataclass(slots=True)
@@ -180,6 +183,10 @@ class Worker:
 
     def kill(self) -> int:
         """End it with all that it has started."""
+        # A copy may have left the group.
+        for process_id in limits.family(self._child.pid):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(process_id, signal.SIGKILL)
         capsule.kill_group(self._child.pid)
         self._socket.close()
         if self._child.stdin is not None:
@@ -202,13 +209,16 @@ class Worker:
 
     def _release(self, folder: Path) -> None:
         """Empty a run's folder for another run, unless the run has made something else of it."""
-        if _is_as_laid_out(folder):
-            for part in ("output", "home"):
-                _empty(folder / part)
-            for name in _FILES:
-                os.truncate(folder / name, 0)
-            self._spare.append(folder)
-        else:
+        # What a run has made of its folder may be anything; then it is removed as far as it can be.
+        with contextlib.suppress(OSError, RecursionError):
+            if _is_as_laid_out(folder):
+                for part in _FOLDERS:
+                    _empty(folder / part)
+                for name in _FILES:
+                    os.truncate(folder / name, 0)
+                self._spare.append(folder)
+                return
+        with contextlib.suppress(RecursionError):
             shutil.rmtree(folder, ignore_errors=True)
 
     def _preload(self, folder: Path, recipe: Record) -> None:
@@ -239,7 +249,7 @@ def _lay_out(folder: Path) -> None:
     for name in _SHARED:
         (folder / name).symlink_to(f"../../{name}")
     for name in _FILES:
-        (folder / name).touch()
+        (folder / name).touch(_FILE_MODE)
 
 
 def _is_as_laid_out(folder: Path) -> bool:
@@ -249,7 +259,11 @@ def _is_as_laid_out(folder: Path) -> bool:
     kinds |= dict.fromkeys(_SHARED, stat.S_ISLNK)
     if found.keys() != kinds.keys() or not all(kinds[name](found[name]) for name in found):
         return False
-    return all(stat.S_IMODE(found[name]) == _MODE for name in _FOLDERS)
+    modes = dict.fromkeys(_FOLDERS, _MODE) | dict.fromkeys(_FILES, _FILE_MODE)
+    if any(stat.S_IMODE(found[name]) != mode for name, mode in modes.items()):
+        return False
+    # A folder that held much stays large when it is emptied.
+    return all((folder / name).stat().st_size <= _FOLDER_BYTES for name in _FOLDERS)
 
 
 def _empty(folder: Path) -> None:

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from research.errors import BadInput
 from research.experiments import memory_folder, sandbox
 from research.experiments import worker as workers
 from research.experiments.executors import Means
@@ -370,3 +371,152 @@ def test_the_columns_of_a_snapshot_are_in_memory_once(bench, started):
     assert len({each["inode"] for each in metrics(found)}) == 1
     # One may be unmapped before it is looked for.
     assert {each["mapped"] for each in metrics(found)} <= set(range(1, 7))
+
+
+def test_no_module_of_the_experiment_is_imported_beforehand(bench, started):
+    # Of the standard library, pickle looks for this one, and statistics for fractions.
+    for name in ("org/__init__.py", "org/python/__init__.py"):
+        bench.write(name, "")
+    bench.write(
+        "org/python/core.py",
+        "import os\nPyStringMap = None\nSEEN = [0]\n\n"
+        "def noted():\n    SEEN[0] += 1\n\nos.register_at_fork(before=noted)\n",
+    )
+    body = "import pickle\nimport org.python.core as core\nreturn {'earlier': core.SEEN[0]}"
+    bench.experiment("spies", body, spec=NUMBERED)
+
+    found = swept(bench, "spies", 5)
+
+    assert [each["earlier"] for each in metrics(found)] == [0] * 5
+
+
+def test_no_run_sets_where_another_is_to_run(bench):
+    body = """
+    try:
+        os.sched_setaffinity(os.getppid(), {0})
+    except PermissionError:
+        return {"refused": True}
+    return {"refused": False}
+    """
+    bench.experiment("pins", body, head="import os", spec=NUMBERED)
+
+    assert [each["refused"] for each in metrics(swept(bench, "pins", 3))] == [True] * 3
+
+
+GARBAGE = {
+    "nothing": "{}",
+    "no list": '{"ok": true, "metrics": {}}',
+    "a number": '{"ok": true, "metrics": {}, "loaded": 5}',
+    "a list of lists": '{"ok": true, "metrics": {}, "loaded": [["x"]]}',
+    "no metrics": '{"ok": true, "loaded": []}',
+    "deep metrics": '{"ok": true, "metrics": {"a": {"b": 1}}, "loaded": []}',
+    "no error": '{"ok": false}',
+    "another error": '{"ok": false, "error": {"zzz": 1}}',
+    "brackets": "[" * 100_000,
+}
+
+
+def test_a_result_that_is_none_fails_its_run_alone(bench):
+    body = """
+    def write():
+        for handle in range(3, 20):
+            try:
+                os.ftruncate(handle, 0)
+                os.pwrite(handle, GARBAGE[spec.parameters["n"] - 2].encode(), 0)
+            except OSError:
+                pass
+        os._exit(0)
+    if spec.parameters["n"] > 1:
+        write()
+    return {}
+    """
+    head = f"import os\nGARBAGE = {list(GARBAGE.values())!r}"
+    bench.experiment("lies", body, head=head, spec=NUMBERED)
+
+    found = manifests(swept(bench, "lies", len(GARBAGE) + 2))
+
+    statuses = [each.status for each in found]
+    assert statuses[0] == "completed"
+    assert statuses[1:-1] == ["failed"] * len(GARBAGE)
+    assert bench.store.check().ok
+
+
+def test_a_folder_that_was_spoiled_is_given_to_nobody_else(bench):
+    body = """
+    seen = os.stat("output").st_size, oct(os.stat("output").st_mode)
+    for number in range(2000):
+        os.mkdir(output_dir / f"{number:060}")
+    for number in range(2000):
+        os.rmdir(output_dir / f"{number:060}")
+    os.chmod(output_dir, 0o755)
+    return {"seen": str(seen)}
+    """
+    bench.experiment("grows", body, head="import os", spec=NUMBERED)
+
+    assert len({each["seen"] for each in metrics(swept(bench, "grows", 4))}) == 1
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("rule", [{"is_fail_fast": True}, {"early_stop": "sharpe < 99 after 1"}])
+def test_built_in_runs_too_stop_at_once(bench, jobs, rule):
+    path = "risk.stop_loss.initial" if "is_fail_fast" in rule else "fast"
+    values = (0.01, 0.02, 0.03, 0.04, 0.05, 0.06) if "is_fail_fast" in rule else (4, 5, 6, 7, 8, 9)
+    asked = SweepRequest(
+        request=bench.request("sma_crossover"),
+        axes=[Axis(path=path, values=values)],
+        means=Means(jobs=jobs),
+        **rule,
+    )
+
+    found = sweep(bench.context, asked)
+
+    assert 1 <= found.executed <= jobs
+    assert found.stopped is not None
+
+
+def test_values_that_are_equal_are_one_point(bench):
+    bench.experiment("plain", "return {'n': spec.parameters['n']}", spec="parameters={'n': 0.0}")
+    asked = SweepRequest(request=bench.request("plain"), axes=[Axis(path="n", values=(1, 1.0, 2))])
+
+    found = sweep(bench.context, asked)
+
+    assert ([each["n"] for each in metrics(found)], found.inert) == ([1.0, 2.0], ())
+
+
+def test_a_rule_over_an_unknown_metric_is_refused(bench):
+    asked = SweepRequest(
+        request=bench.request("sma_crossover"),
+        axes=[Axis(path="fast", values=(4, 5))],
+        early_stop="metrics.sharp < 5 after 1",
+    )
+
+    with pytest.raises(BadInput, match="has no metric 'sharp'"):
+        sweep(bench.context, asked)
+
+
+def test_a_strict_workspace_is_not_answered_by_a_run_that_read_the_clock(bench):
+    bench.experiment("asks", "return {'n': 1 + 0 * int(time.time())}", head="import time")
+    bench.run("asks")
+    (bench.folder / "ros.toml").write_text("[run]\nstrict = true\n")
+
+    assert bench.failure("asks").error["kind"] == "Refused"
+
+
+def test_an_interrupted_commit_is_not_gone_on_with(bench, monkeypatch):
+    bench.experiment("plain", "return {}", spec=NUMBERED)
+    merge = type(bench.store).merge_packs
+    calls = []
+
+    def interrupted(self):
+        calls.append(1)
+        if len(calls) == 6:
+            raise KeyboardInterrupt
+        return merge(self)
+
+    monkeypatch.setattr(type(bench.store), "merge_packs", interrupted)
+
+    with pytest.raises(KeyboardInterrupt):
+        swept(bench, "plain", 8)
+    monkeypatch.undo()
+    assert swept(bench, "plain", 8).failed == 0
+    assert bench.store.check().ok

@@ -119,6 +119,10 @@ _JUDGED: Final[dict[str, tuple[int, int]]] = {
     "kill": (62, 129),
     "tgkill": (234, 131),
     "prlimit64": (302, 261),
+    "sched_setparam": (142, 118),
+    "sched_setscheduler": (144, 119),
+    "sched_setaffinity": (203, 122),
+    "sched_setattr": (314, 274),
 }
 # Later calls are unknown to this list: the kernel says that it does not have them.
 _LAST_KNOWN: Final = 462
@@ -199,6 +203,7 @@ def _judgements(process_id: int) -> dict[str, list[_Instruction]]:
         no,
     ]
     own = [(_LOAD, 0, 0, _FIRST), (_IF_EQUAL, 0, 1, process_id), yes, no]
+    itself = [(_LOAD, 0, 0, _FIRST), (_IF_EQUAL, 1, 0, 0), *own[1:]]
     return {
         "clone": [(_LOAD, 0, 0, _FIRST), (_IF_ANY, 0, 1, _CLONE_THREAD), yes, no],
         # Its flags lie in memory, which no filter can read; C libraries fall back to clone.
@@ -207,7 +212,12 @@ def _judgements(process_id: int) -> dict[str, list[_Instruction]]:
         "socketpair": local,
         "kill": own,
         "tgkill": own,
-        "prlimit64": [(_LOAD, 0, 0, _FIRST), (_IF_EQUAL, 1, 0, 0), *own[1:]],
+        # Of itself by its number, or by none.
+        "prlimit64": itself,
+        "sched_setparam": itself,
+        "sched_setscheduler": itself,
+        "sched_setaffinity": itself,
+        "sched_setattr": itself,
     }
 
 

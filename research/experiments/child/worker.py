@@ -13,6 +13,7 @@ goes, for each run, its folder and how its process ended.
 
 import _random
 import atexit
+import contextlib
 import ctypes
 import dataclasses
 import gc
@@ -171,14 +172,24 @@ class Worker:
 
     def _import(self, names: list[str]) -> None:
         """Import what runs import, but for the code of the experiment; one thread is left."""
-        for name in names:
+        # Without the code on the path: what is imported may itself try names that lie there.
+        code, path = self._watchers.code, list(sys.path)
+        wanted = [name for name in names if not self._is_experiments(name)]
+        sys.path[:] = [each for each in path if each != code]
+        for name in wanted:
             try:
-                if not self._is_experiments(name):
-                    importlib.import_module(name)
-            except Exception:
+                importlib.import_module(name)
+            except BaseException:
                 sys.modules.pop(name, None)
-        if self._watchers.guard.refusals or len(os.listdir("/proc/self/task")) > 1:
-            sys.exit("what is imported leaves threads, or is refused")
+        sys.path[:] = path
+        files = {name: getattr(each, "__file__", None) for name, each in sys.modules.items()}
+        has_own = any(
+            str(file).startswith(code + os.sep) and name.partition(".")[0] != _OURS
+            for name, file in files.items()
+        )
+        if has_own or self._watchers.guard.refusals or len(os.listdir("/proc/self/task")) > 1:
+            sys.exit("what is imported leaves threads, is refused, or is the experiment's")
+        importlib.invalidate_caches()
         self._warm_engine()
         self._watchers.remember_loaded()
 
@@ -186,7 +197,9 @@ class Worker:
         top = name.partition(".")[0]
         if top == _OURS:
             return False
-        found = importlib.util.find_spec(top) if top not in sys.modules else None
+        found = None
+        with contextlib.suppress(Exception):  # a broker's, which is refused
+            found = importlib.util.find_spec(top) if top not in sys.modules else None
         origin = getattr(sys.modules.get(top), "__file__", None) or getattr(found, "origin", None)
         return str(origin).startswith(self._watchers.code)
 
