@@ -29,6 +29,8 @@ _REFUSED: Final[dict[str, tuple[int | None, int]]] = {
     "rt_tgsigqueueinfo": (297, 240),
     "setpriority": (141, 140),
     "ioprio_set": (251, 30),
+    "setsid": (112, 157),
+    "setpgid": (109, 154),
     "migrate_pages": (256, 238),
     "move_pages": (279, 239),
     # another program
@@ -123,6 +125,7 @@ _JUDGED: Final[dict[str, tuple[int, int]]] = {
     "sched_setscheduler": (144, 119),
     "sched_setaffinity": (203, 122),
     "sched_setattr": (314, 274),
+    "prctl": (157, 167),
 }
 # Later calls are unknown to this list: the kernel says that it does not have them.
 _LAST_KNOWN: Final = 462
@@ -132,6 +135,7 @@ _CLONE_THREAD: Final = 0x10000
 _AF_UNIX: Final = 1
 _SOCK_STREAM: Final = 1
 _SOCK_TYPE_MASK: Final = 0xF
+_PR_SET_PDEATHSIG: Final = 1
 _X32: Final = 0x40000000
 
 # Instructions of classic BPF.
@@ -218,6 +222,8 @@ def _judgements(process_id: int) -> dict[str, list[_Instruction]]:
         "sched_setscheduler": itself,
         "sched_setaffinity": itself,
         "sched_setattr": itself,
+        # Not what ends it with its parent.
+        "prctl": [(_LOAD, 0, 0, _FIRST), (_IF_EQUAL, 0, 1, _PR_SET_PDEATHSIG), no, yes],
     }
 
 
