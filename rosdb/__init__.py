@@ -8,7 +8,7 @@ from rosdb.canonical import decode as decode_value
 from rosdb.canonical import encode as encode_value
 from rosdb.check import Fault, FileFault, JournalState, Report
 from rosdb.collect import Collected, CollectionPlan
-from rosdb.disk import create_file, replace_file
+from rosdb.disk import create_file, remove_folder, replace_file
 from rosdb.folders import put_files, put_folder, write_blob, write_folder
 from rosdb.journal import Move
 from rosdb.layout import FOLDER
@@ -75,6 +75,7 @@ __all__ = [
     "put_files",
     "put_folder",
     "record_id",
+    "remove_folder",
     "replace_file",
     "text_values",
     "write_blob",

@@ -121,10 +121,15 @@ class CollectionPlan:
         return self.outcome
 
     def _measure(self) -> Collected:
-        """Return what it came to, where something of the plan was spared."""
+        """Return what it came to, where something of the plan was spared.
+
+        What others have put since was not removed: it counts before as it does after.
+        """
+        now = set(self._objects.listing())
+        removed = {each for file in self._files() for each in file.entries} - now
         return Collected(
-            objects_before=self.outcome.objects_before,
-            objects_after=sum(1 for _ in self._objects.listing()),
+            objects_before=len(now) + len(removed),
+            objects_after=len(now),
             bytes_before=self.outcome.bytes_before,
             bytes_after=self._objects.stored_bytes(),
         )

@@ -12,6 +12,7 @@ import io
 import itertools
 import os
 import pwd
+import shutil
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -188,6 +189,38 @@ def link(source: Path, target: Path) -> None:
 def remove(path: Path) -> None:
     """Remove a file, if it is there. Not synced: what comes back is garbage, and harmless."""
     path.unlink(missing_ok=True)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder with all that is in it, as far as the system lets us.
+
+    A run may have left folders within folders by thousands: deeper than a path or the stack may be.
+    """
+    with contextlib.suppress(RecursionError):
+        shutil.rmtree(folder, ignore_errors=True)
+    if folder.is_dir() and not folder.is_symlink():
+        with contextlib.suppress(OSError):
+            _flatten(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _flatten(folder: Path) -> None:
+    """Move every folder below a folder to right below it, so that none lies deep."""
+    waiting, count = _folders_in(folder), 0
+    while waiting:
+        outer = waiting.pop()
+        for inner in _folders_in(outer):
+            moved = folder / f"{outer.name[:8]}-{count}"
+            count += 1
+            inner.chmod(0o700)
+            inner.rename(moved)
+            waiting.append(moved)
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    folder.chmod(0o700)
+    with os.scandir(folder) as entries:
+        return [Path(each) for each in entries if each.is_dir(follow_symlinks=False)]
 
 
 def replace_file(target: Path, data: bytes, temporary_folder: Path) -> None:

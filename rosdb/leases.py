@@ -6,13 +6,17 @@ what a dead process has left is swept by the next that comes.
 
 import contextlib
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from rosdb import disk
 from rosdb.objects import ObjectId
+
+_SHARED: Final = "lease-"
+_FILE: Final = "lease"
+_NEW_NS: Final = 60 * 10**9
 
 
 class Leases:
@@ -37,14 +41,24 @@ class Leases:
     def share(self) -> Iterator["SharedLease"]:
         """Hold one lease for many runs, which come and go: one file that has all their names."""
         disk.make_folder(self._folder)
-        with tempfile.TemporaryDirectory(prefix="lease-", dir=self._temporary) as place:
-            path = Path(place) / "lease"
+        self._sweep()
+        with tempfile.TemporaryDirectory(prefix=_SHARED, dir=self._temporary) as place:
+            path = Path(place) / _FILE
             with disk.exclusive_lock(path):
                 shared = SharedLease(self._folder, path)
                 try:
                     yield shared
                 finally:
                     shared.end_all()
+
+    def _sweep(self) -> None:
+        """Remove the leases of the dead."""
+        for name in self._folder.iterdir():
+            if _is_old(name) and not disk.is_locked(name):
+                disk.remove(name)
+        for place in self._temporary.glob(f"{_SHARED}*"):
+            if _is_old(place) and not disk.is_locked(place / _FILE):
+                disk.remove_folder(place)
 
     def is_held(self, run_id: ObjectId) -> bool:
         """Tell whether the process of a run lives."""
@@ -55,15 +69,14 @@ class Leases:
         """Give a leased run a private folder, gone at the end of the block."""
         for left in self._temporary.glob("run-" + "[0-9a-f]" * 64):
             if not disk.is_locked(self._folder / left.name.removeprefix("run-")):
-                with contextlib.suppress(RecursionError):  # folders within folders, by thousands
-                    shutil.rmtree(left, ignore_errors=True)
+                disk.remove_folder(left)
         folder = self._temporary / f"run-{run_id}"
         with disk.refusals(folder):
             folder.mkdir(parents=True)
         try:
             yield folder
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            disk.remove_folder(folder)
 
 
 class SharedLease:
@@ -96,3 +109,11 @@ class SharedLease:
         """Let go of it for every run that is left."""
         for run_id in list(self._names):
             self.end(run_id)
+
+
+def _is_old(path: Path) -> bool:
+    """Tell whether who made it has had the time to lock it."""
+    try:
+        return disk.now_ns() - path.lstat().st_mtime_ns > _NEW_NS
+    except FileNotFoundError:
+        return False

@@ -6,6 +6,7 @@ of which is trusted: a child may have written anything.
 
 import functools
 import json
+import os
 import stat
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,6 +32,11 @@ LOG_BYTES_MAX: Final = 1024 * 1024
 RESULT_BYTES_MAX: Final = 64 * 1024 * 1024
 TABLE_SUFFIX: Final = ".table"
 COLUMNS_FILE: Final = "columns"
+_SPARSE_BYTES: Final = 1024**3
+_SPARSE_TIMES: Final = 32
+"""A disk that compresses holds less than a file's length too, but not by so much."""
+
+_BLOCK_BYTES: Final = 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +94,30 @@ def collect(output: Path, tx: Transaction) -> Link:
 
     if not stat.S_ISDIR(output.lstat().st_mode):
         raise errors.BadName("file", "output", "the experiment has put something in its place")
+    _check_written(output)
     return put_folder(tx, output, special)
+
+
+def _check_written(output: Path) -> None:
+    """See that large files are what they seem: reading a terabyte of nothing takes an hour.
+
+    Raises: BadName.
+    """
+    waiting = [output]
+    while waiting:
+        with os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(Path(entry))
+                    continue
+                found = entry.stat(follow_symlinks=False)
+                written = found.st_blocks * _BLOCK_BYTES
+                if found.st_size > max(_SPARSE_BYTES, _SPARSE_TIMES * written):
+                    raise errors.BadName(
+                        "file",
+                        os.path.relpath(entry, output),
+                        f"of its {found.st_size} bytes only {written} were ever written",
+                    )
 
 
 def read_result(folder: Path) -> dict[str, Any] | None:

@@ -8,7 +8,6 @@ What it left, ``answer`` reads back. Knows nothing of runs, refs or the journal.
 import contextlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import tempfile
@@ -27,6 +26,7 @@ from rosdb import (
     ObjectId,
     Record,
     Store,
+    remove_folder,
     write_folder,
 )
 
@@ -183,7 +183,7 @@ def open_capsule() -> Iterator[Capsule]:
     try:
         yield Capsule(folder.resolve())
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_folder(folder)
 
 
 def ask_spec(store: Store, experiment_id: str, entry: str, code: ObjectId) -> dict[str, Any]:

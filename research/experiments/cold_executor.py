@@ -4,7 +4,6 @@ Owns the threads that wait for the children. What a machine without the walls th
 needs runs, and what must not be warm.
 """
 
-import shutil
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +16,7 @@ from research.experiments.answer import Answer
 from research.experiments.capsule import Capsule
 from research.experiments.conditions import Conditions
 from research.experiments.executor import Ended, Job
-from rosdb import Store
+from rosdb import Store, remove_folder
 
 
 class ColdExecutor:
@@ -55,7 +54,7 @@ class ColdExecutor:
         box = self._at_work.pop(number)
         if isinstance(answer, BaseException):
             raise answer
-        release = partial(shutil.rmtree, box.folder, ignore_errors=True)
+        release = partial(remove_folder, box.folder)
         return [Ended(number=number, answer=answer, seconds=took, release=release)]
 
     def withdraw(self) -> list[int]:

@@ -7,11 +7,12 @@ more than what stands in it: ext4 looks past every inode that was freed in the l
 import contextlib
 import fcntl
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
+
+from rosdb import remove_folder
 
 _ROOT: Final = Path("/dev/shm")
 _PREFIX: Final = "ros-"
@@ -32,7 +33,7 @@ def memory_folder(size_bytes: int, now_ns: int) -> Iterator[Path | None]:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_folder(folder)
         os.close(handle)
 
 
@@ -53,6 +54,6 @@ def _sweep(now_ns: int) -> None:
             handle = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY)
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(folder, ignore_errors=True)
+                remove_folder(folder)
             finally:
                 os.close(handle)

@@ -8,7 +8,6 @@ has what it had done again.
 import contextlib
 import fcntl
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -26,7 +25,7 @@ from research.experiments.conditions import Conditions
 from research.experiments.executor import Ended, Job
 from research.experiments.local import open_local
 from research.experiments.run import UNKEEPABLE
-from rosdb import Link, Record, Store, Transaction
+from rosdb import Link, Record, Store, Transaction, remove_folder
 
 _PREFIX: Final = "ros-outpost-"
 _LINES_MAX: Final = 8
@@ -198,13 +197,13 @@ def _private_folder() -> Iterator[Path]:
     for left in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
         with contextlib.suppress(OSError), contextlib.ExitStack() as held:
             _lock(left, held)
-            shutil.rmtree(left, ignore_errors=True)
+            remove_folder(left)
     with contextlib.ExitStack() as held:
         # Locked under a name that nobody sweeps: several outposts start at once.
         unlocked = Path(tempfile.mkdtemp(prefix=f".{_PREFIX}")).resolve()
         _lock(unlocked, held)
         folder = unlocked.rename(unlocked.with_name(unlocked.name.removeprefix(".")))
-        held.callback(shutil.rmtree, folder, ignore_errors=True)
+        held.callback(remove_folder, folder)
         yield folder
 
 

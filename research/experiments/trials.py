@@ -6,7 +6,6 @@ out lives in a store of its own that is thrown away.
 """
 
 import contextlib
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any, Final
 from research.experiments import capsule, runs
 from research.experiments.conditions import Conditions
 from research.experiments.runs import RunManifest
-from rosdb import Link, Store, errors
+from rosdb import Link, Store, errors, remove_folder
 
 STATUS: Final = "status"
 FOLDERS: Final = "folders"
@@ -75,7 +74,7 @@ class Trials:
         try:
             return self._answer(capsule.Capsule(folder), conditions)
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            remove_folder(folder)
 
     def _answer(self, box: capsule.Capsule, conditions: Conditions) -> Answered:
         recipe = self._question.recipe

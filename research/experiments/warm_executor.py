@@ -5,7 +5,6 @@ is handed out anew if it was not the run's fault, and another worker takes the p
 """
 
 import selectors
-import shutil
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from research.experiments.conditions import Conditions
 from research.experiments.executor import Ended, Job
 from research.experiments.limits import NO_LIMITS
 from research.experiments.worker import Worker, WorkerLost
-from rosdb import Record, Store
+from rosdb import Record, Store, remove_folder
 
 _SHARED_AT_HAND: Final = 4
 """Runs that a worker has before it where they share its process: it never waits for us."""
@@ -98,7 +97,7 @@ class WarmExecutor:
         self.stop()
         self._watched.close()
         for folder in self._folders:
-            shutil.rmtree(folder, ignore_errors=True)
+            remove_folder(folder)
 
     def _start(self) -> Worker:
         folder = self._folder / f"worker-{len(self._folders)}"

@@ -24,7 +24,7 @@ from research.experiments.child_error import ChildError
 from research.experiments.conditions import Conditions
 from research.experiments.executor import Ended, Job
 from research.experiments.kernels import lay_beside
-from rosdb import Record, Store
+from rosdb import Record, Store, remove_folder
 
 _SCRIPT: Final = Path(__file__).parent / "child" / "worker.py"
 _READ_BYTES: Final = 65536
@@ -100,8 +100,7 @@ class Worker:
         shared = folder / "shared"
         shared.mkdir(parents=True)
         capsule.Capsule(shared).fill(store, recipe)
-        for name in ("shared/runs", "done"):
-            (folder / name).mkdir()
+        _make_own(folder)
         lay_beside(kernels, shared / "code")
 
     @staticmethod
@@ -111,8 +110,8 @@ class Worker:
             shutil.copytree(
                 other / "shared" / name, folder / "shared" / name, copy_function=os.link
             )
-        for name in ("shared/runs", "shared/home", "done"):
-            (folder / name).mkdir()
+        (folder / "shared/home").mkdir()
+        _make_own(folder)
 
     def fileno(self) -> int:
         """Return the socket's number, to wait at."""
@@ -196,6 +195,7 @@ class Worker:
     def _end(self, begun: _Begun, status: int, error: ChildError | None, now: float) -> Ended:
         folder = self._folder / "done" / f"{begun.job.number}"
         begun.folder.rename(folder)
+        _set_back(begun.folder.parent)
         answer = read_answer(folder, status, begun.job.recipe, self._conditions, error)
         if self._preloads and answer.error is None:
             self._preloads = False
@@ -218,8 +218,7 @@ class Worker:
                     os.truncate(folder / name, 0)
                 self._spare.append(folder)
                 return
-        with contextlib.suppress(RecursionError):
-            shutil.rmtree(folder, ignore_errors=True)
+        remove_folder(folder)
 
     def _preload(self, folder: Path, recipe: Record) -> None:
         """Have imported what a run has imported, but for the experiment's own modules."""
@@ -239,6 +238,19 @@ class Worker:
     def _send(self, line: str) -> None:
         with contextlib.suppress(ConnectionError):  # whoever waits for it learns of it
             self._socket.sendall(f"{line}\n".encode())
+
+
+def _make_own(folder: Path) -> None:
+    """Make what a worker has besides code and input: a place for runs, and one where they end."""
+    for name in ("shared/runs", "done"):
+        (folder / name).mkdir(_MODE)
+    _set_back(folder / "shared/runs")
+
+
+def _set_back(runs: Path) -> None:
+    """Take from the folder of runs what one of them may have marked it with."""
+    runs.chmod(_MODE)
+    os.utime(runs, (0, 0))
 
 
 def _lay_out(folder: Path) -> None:

@@ -420,6 +420,52 @@ def test_what_started_a_copy_cannot_be_read(tried, process, name):
     assert error["kind"] in (*NOT_THERE, *REFUSED), error
 
 
+@by_a_root
+def test_no_run_changes_what_it_shares_with_others(bench):
+    body = """
+    changed = []
+    for name in ("code/shares.py", "code", "input/bars/table.json", "input", "..", "../..", "../../worker.json"):
+        path = os.fsencode(os.path.realpath(name))
+        for what, number in (("mode", (268, 53, -100, path, 0o777)), ("times", (280, 88, -100, path, 0, 0))):
+            try:
+                call(*number)
+            except OSError:
+                continue
+            changed.append(f"{what} of {name}")
+    return {"changed": " ".join(changed)}
+    """
+    spec = "parameters={'n': 0}, input_dataset='sp500-daily'"
+    bench.experiment("shares", body, head=RAW, spec=spec)
+
+    axes = (Axis(path="n", values=(1, 2, 3)),)
+    points = sweep(bench.context, SweepRequest(request=bench.request("shares"), axes=axes)).points
+
+    # The folder above its own is all that it could change, and is set back: see the next.
+    assert {each.manifest.metrics["changed"] for each in points} == {"mode of .. times of .."}
+
+
+@by_the_kernel
+def test_no_run_tells_the_next_by_the_folder_above_its_own(bench):
+    body = """
+    above = os.fsencode(os.path.realpath(".."))
+    seen = os.stat(above)
+    call(268, 53, -100, above, 0o777)
+    call(280, 88, -100, above, bytes(32), 0)
+    try:
+        call(188, 5, above, b"user.told", b"1", 1, 0)
+    except OSError:
+        return {"seen": f"{seen.st_mode} {seen.st_atime_ns}"}
+    return {"seen": "an attribute was set"}
+    """
+    bench.experiment("tells", body, head=RAW, spec="parameters={'n': 0}")
+    axes = (Axis(path="n", values=(1, 2, 3, 4)),)
+
+    points = sweep(bench.context, SweepRequest(request=bench.request("tells"), axes=axes)).points
+
+    assert len({each.manifest.metrics["seen"] for each in points}) == 1
+    assert points[0].manifest.metrics["seen"].startswith(str(0o40700))
+
+
 @by_the_kernel
 def test_the_machine_code_of_this_suite_works(bench):
     # Or every attempt above would fail for a reason of its own.

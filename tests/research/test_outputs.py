@@ -7,6 +7,8 @@ import pytest
 
 from research.experiments import runs
 from research.experiments.divergence import column_values
+from research.experiments.sweep import SweepRequest, sweep
+from research.experiments.sweep_points import Axis
 
 
 def artifacts(bench, manifest):
@@ -146,6 +148,39 @@ def test_what_is_no_artifact_fails_the_run(bench, body):
         "PermissionError",  # where the kernel keeps the folder, and lets no socket be made
     )
     assert failed.outcome is None
+
+
+def test_a_file_of_which_next_to_nothing_was_written_fails_the_run(bench):
+    bench.experiment(
+        "sparse",
+        "(output_dir / 'a').open('w').truncate(2**40)\nreturn {}",
+        head="import os",
+    )
+
+    failed = bench.failure("sparse")
+
+    assert failed.error["kind"] == "BadName"
+    assert "of its 1099511627776 bytes only 0 were ever written" in failed.error["message"]
+
+
+@pytest.mark.parametrize("count", [1, 3], ids=["a child of its own", "copies"])
+def test_folders_within_folders_by_thousands_fail_the_run_and_leave_nothing(bench, count):
+    body = """
+    os.chdir(output_dir)
+    for _ in range(3000):
+        os.mkdir("a" * 20)
+        os.chdir("a" * 20)
+    return {}
+    """
+    bench.experiment("deep", body, head="import os", spec="parameters={'n': 0}")
+    axes = (Axis(path="n", values=tuple(range(count))),)
+
+    found = sweep(bench.context, SweepRequest(request=bench.request("deep"), axes=axes))
+
+    for point in found.points:
+        assert point.manifest.status == "failed"
+        assert len(point.manifest.error["message"]) < 500
+    assert not list((bench.store.path / "tmp").iterdir())
 
 
 @pytest.mark.parametrize("text", BAD_TABLES.values(), ids=BAD_TABLES)

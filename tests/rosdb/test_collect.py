@@ -344,6 +344,19 @@ def test_what_a_move_has_revived_since_the_plan_is_spared(store, open_store):
     assert open_store().check().ok
 
 
+def test_what_others_put_meanwhile_is_not_counted_as_removed(store, open_store):
+    put = populate(store)
+    plan = open_store().plan_collection(grace_seconds=0)
+    keep(store, "names/again", lambda tx: put["garbage"])
+    for number in range(50):
+        keep_blob(store, f"names/new-{number}", b"new %d" % number)
+
+    said = plan.execute()
+
+    assert said.objects_after == open_store().plan_collection().outcome.objects_before
+    assert 0 <= said.removed < plan.outcome.removed
+
+
 def test_what_was_revived_and_given_up_again_is_spared_too(store, open_store):
     put = populate(store)
     plan = open_store().plan_collection(grace_seconds=0)

@@ -202,3 +202,29 @@ def test_who_writes_is_known(monkeypatch):
     assert "@" in disk.whoami()
     monkeypatch.setattr(os, "getuid", lambda: 4_000_000_000)
     assert disk.whoami().startswith("uid-4000000000@")
+
+
+# --- Folders ------------------------------------------------------------------------------------
+
+
+def test_a_folder_is_removed_however_deep_it_is_and_whatever_its_modes(tmp_path):
+    folder, outside = tmp_path / "folder", tmp_path / "outside"
+    outside.mkdir()
+    (outside / "kept").write_bytes(b"a")
+    folder.mkdir()
+    (folder / "link").symlink_to(outside)
+    here = os.getcwd()
+    try:
+        os.chdir(folder)
+        for _ in range(3000):
+            os.mkdir("a" * 100)
+            os.mkdir("b", 0)
+            os.chdir("a" * 100)
+            Path("file").touch()
+    finally:
+        os.chdir(here)
+
+    disk.remove_folder(folder)
+
+    assert not folder.exists()
+    assert (outside / "kept").read_bytes() == b"a"

@@ -75,7 +75,9 @@ def confine(
         reached.parts.append("no_new_privs")
     # A copy's /proc/self is another; what of /proc it may open, its own walls say.
     processes = "/proc" if is_worker else "/proc/self"
-    _leave_namespaces(libc, namespaces, folder, [*readable, processes], reached)
+    # What runs share, none of them changes: not even the mode or the times of a file.
+    own = writable if is_worker else None
+    _leave_namespaces(libc, namespaces, folder, [*readable, processes], own, reached)
     _restrict_files(libc, landlock, [*readable, processes, folder], folder, writable, reached)
     if not is_worker:
         _filter_calls(libc, seccomp, reached)
@@ -95,6 +97,7 @@ def _leave_namespaces(
     namespaces: ModuleType,
     folder: str,
     readable: Sequence[str],
+    writable: Sequence[str] | None,
     reached: Reached,
 ) -> None:
     is_root = os.geteuid() == 0
@@ -106,7 +109,7 @@ def _leave_namespaces(
     if "mounts" in left:
         left.remove("mounts")
         try:
-            namespaces.change_root(libc, folder, readable, DEVICES)
+            namespaces.change_root(libc, folder, readable, DEVICES, writable)
             left.append("mounts")
         except OSError as error:
             reached.absent["namespaces:mounts"] = error.strerror or str(error)

@@ -57,11 +57,16 @@ def drop_capabilities(libc: ctypes.CDLL, *, keep_files: bool) -> None:
 
 
 def change_root(
-    libc: ctypes.CDLL, folder: str, readable: Sequence[str], devices: Sequence[str]
+    libc: ctypes.CDLL,
+    folder: str,
+    readable: Sequence[str],
+    devices: Sequence[str],
+    writable: Sequence[str] | None = None,
 ) -> None:
     """Make a root in which there are ``folder``, and read-only what is readable; go there.
 
-    Every path keeps its name. Without an exception, the present folder is ``folder``.
+    Every path keeps its name. Without an exception, the present folder is ``folder``. Below it all
+    may be written, or no more than the ``writable`` folders.
 
     Raises: OSError; then everything is as it was.
     """
@@ -76,8 +81,13 @@ def change_root(
         for path in devices:
             handles.append((path, _clone(libc, path), False))
             _seal(libc, handles[-1][1], _ATTR_NOSUID)
-        handles.append((_resolved(folder, links), _clone(libc, folder), True))
-        _seal(libc, handles[-1][1], _ATTR_NOSUID | _ATTR_NODEV)
+        real = _resolved(folder, links)
+        handles.append((real, _clone(libc, folder), True))
+        own = _ATTR_NOSUID | _ATTR_NODEV
+        _seal(libc, handles[-1][1], own if writable is None else own | _ATTR_RDONLY)
+        for name in writable or ():
+            handles.append((f"{real}/{name}", _clone(libc, f"{folder}/{name}"), True))
+            _seal(libc, handles[-1][1], own)
         _checked(
             libc.mount(b"ros", os.fsencode(folder), b"tmpfs", _MS_NOSUID | _MS_NODEV, b"mode=755")
         )
