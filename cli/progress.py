@@ -1,15 +1,30 @@
 """Progress on work that takes over a second, where standard error is a terminal.
 
-Owns the bar. It is not even imported before the second is over.
+Owns the bars. None is drawn, nor what draws it imported, before the second is over; then it is
+drawn whatever the work waits for.
 """
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from cli.context import monotonic, terminal
 
 _SECONDS_MIN: Final = 1.0
+
+Counted = Callable[[int, int, int], None]
+"""Takes how many are done, how many of them failed, and the total."""
+
+
+@contextlib.contextmanager
+def working(label: str) -> Iterator[None]:
+    """Show that something is under way, and for how long it has been."""
+    if not terminal().shows_progress:
+        yield
+        return
+    with _Bar(label, "{spinner} {label} {elapsed}").shown():
+        yield
 
 
 @contextlib.contextmanager
@@ -18,109 +33,97 @@ def progress(label: str) -> Iterator[Callable[[int], None]]:
     if not terminal().shows_progress:
         yield lambda size: None
         return
-    bar = _Bar(label)
-    try:
-        yield bar.advance
-    finally:
-        bar.close()
+    bar = _Bar(label, "{spinner} {label} {bytes} {speed} {elapsed}")
+
+    def advance(size: int) -> None:
+        bar.set(completed=bar.completed + size)
+
+    with bar.shown():
+        yield advance
 
 
 @contextlib.contextmanager
-def counting(noun: str) -> Iterator[Callable[[int, int, int], None]]:
+def counting(noun: str) -> Iterator[Counted]:
     """Give a function that takes how many are done, how many of them failed, and the total."""
     if not terminal().shows_progress:
         yield lambda done, failed, total: None
         return
-    bar = _Counter(noun)
-    try:
-        yield bar.advance
-    finally:
-        bar.close()
+    bar = _Bar("", "{bar} {count} {label} {left}")
+    began: tuple[float, int] | None = None
 
+    def advance(done: int, failed: int, total: int) -> None:
+        nonlocal began
+        if began is None:
+            began = (monotonic(), done)  # what was known before took no time
+        taken = monotonic() - began[0]
+        rate = f"{(done - began[1]) / taken:.1f} {noun}/s" if done > began[1] and taken else ""
+        told = ", ".join(filter(None, (rate, f"{failed} failed" if failed else "")))
+        bar.set(completed=done, total=total, label=told)
 
-class _Counter:
-    """A bar of things done, with their rate, the failures and the time left."""
-
-    def __init__(self, noun: str) -> None:
-        self._noun = noun
-        self._started = monotonic()
-        self._shown: Any = None
-
-    def advance(self, done: int, failed: int, total: int) -> None:
-        taken = monotonic() - self._started
-        if self._shown is None and taken > _SECONDS_MIN:
-            self._shown = self._open(total)
-        if self._shown is not None:
-            rate = f"{done / taken:.1f} {self._noun}/s" + (f", {failed} failed" if failed else "")
-            self._shown.update(self._shown.task_ids[0], completed=done, total=total, rate=rate)
-
-    def close(self) -> None:
-        if self._shown is not None:
-            self._shown.stop()
-
-    def _open(self, total: int) -> Any:
-        from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeRemainingColumn,
-        )
-
-        bar = Progress(
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            transient=True,
-        )
-        bar.add_task(self._noun, total=total, rate="")
-        bar.start()
-        return bar
+    with bar.shown():
+        yield advance
 
 
 class _Bar:
-    """A bar that appears when the work has taken a while, and leaves no trace."""
+    """A line of columns that appears when the work has taken a while, and leaves no trace."""
 
-    def __init__(self, label: str) -> None:
-        self._label = label
-        self._started = monotonic()
-        self._done = 0
-        self._shown: Any = None
+    def __init__(self, label: str, layout: str) -> None:
+        self._layout = layout.split()
+        self._state: dict[str, Any] = {"completed": 0, "total": None, "label": label}
+        self._drawn: Any = None
+        self._is_over = False
+        self._alone = threading.Lock()
 
-    def advance(self, size: int) -> None:
-        self._done += size
-        if self._shown is None and monotonic() - self._started > _SECONDS_MIN:
-            self._shown = self._open()
-        if self._shown is not None:
-            self._shown.update(self._shown.task_ids[0], completed=self._done)
+    @property
+    def completed(self) -> int:
+        """How much is done."""
+        return int(self._state["completed"])
 
-    def close(self) -> None:
-        if self._shown is not None:
-            self._shown.stop()
+    def set(self, **state: Any) -> None:
+        """Say how the work stands."""
+        with self._alone:
+            self._state |= state
+            if self._drawn is not None:
+                self._drawn.update(self._drawn.task_ids[0], **self._state)
 
-    def _open(self) -> Any:
+    @contextlib.contextmanager
+    def shown(self) -> Iterator[None]:
+        """Draw it, once the block has taken a second."""
+        # By the clock and not by the work: that may wait for a child and tell nothing.
+        waiting = threading.Timer(_SECONDS_MIN, self._draw)
+        waiting.daemon = True
+        waiting.start()
+        try:
+            yield
+        finally:
+            waiting.cancel()
+            with self._alone:
+                self._is_over = True
+                if self._drawn is not None:
+                    self._drawn.stop()
+
+    def _draw(self) -> None:
+        from rich import progress as rich_progress
         from rich.console import Console
-        from rich.progress import (
-            DownloadColumn,
-            Progress,
-            SpinnerColumn,
-            TextColumn,
-            TimeElapsedColumn,
-            TransferSpeedColumn,
-        )
 
-        bar = Progress(
-            SpinnerColumn(),
-            TextColumn(self._label),
-            DownloadColumn(),
-            TransferSpeedColumn(),
-            TimeElapsedColumn(),
-            console=Console(stderr=True),
-            transient=True,
-        )
-        bar.add_task(self._label, total=None)
-        bar.start()
-        return bar
+        columns: dict[str, Callable[[], rich_progress.ProgressColumn]] = {
+            "{spinner}": rich_progress.SpinnerColumn,
+            "{label}": lambda: rich_progress.TextColumn("{task.fields[label]}"),
+            "{elapsed}": rich_progress.TimeElapsedColumn,
+            "{bytes}": rich_progress.DownloadColumn,
+            "{speed}": rich_progress.TransferSpeedColumn,
+            "{bar}": rich_progress.BarColumn,
+            "{count}": rich_progress.MofNCompleteColumn,
+            "{left}": rich_progress.TimeRemainingColumn,
+        }
+        with self._alone:
+            if self._is_over:
+                return
+            bar = rich_progress.Progress(
+                *(columns[name]() for name in self._layout),
+                console=Console(stderr=True),
+                transient=True,
+            )
+            bar.add_task("", **self._state)
+            bar.start()
+            self._drawn = bar

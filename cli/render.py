@@ -169,6 +169,16 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence
             print("  ".join(parts).rstrip())
 
 
+def fitting(headers: Sequence[str], rows: Sequence[Sequence[str]], *, at_least: int) -> int:
+    """Return how many of the columns can be shown whole; never fewer than so many."""
+    room = terminal().width + 2
+    for i in range(len(headers)):
+        room -= 2 + max(_visible(row[i]) for row in (headers, *rows))
+        if room < 0 and i >= at_least:
+            return i
+    return len(headers)
+
+
 def _fit(widths: list[int], room: int) -> None:
     """Narrow the last columns, and drop those for which nothing is left, until all fit."""
     if sum(widths) + 2 * (len(widths) - 1) <= room:

@@ -1,5 +1,6 @@
 """``ros replay``: run runs again and compare to the bit."""
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,11 +9,14 @@ import typer
 
 from cli import exits, render
 from cli.context import open_context, say
+from cli.progress import working
 from research.errors import BadInput
 from research.experiments import replay as replayer
 from research.experiments.divergence import Divergence, Extent
 from research.experiments.rebuilt_environment import TOOLS, Rebuilding, choose_tool
 from research.experiments.replay import Replay, Unreadable
+
+_ASKED = re.compile(r"; ([^;]+, line \d+) asked for ")
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -57,7 +61,7 @@ def replay(
 ) -> None:
     """Execute a run again from what the store holds alone, and compare every output byte for byte.
 
-    Exit status 1 if the outcome is not the same; with --all, if it is not for any of the runs.
+    Exit status 1 unless the outcome is the same; with --all, unless that of every run is.
     """
     if everything == (run is not None):
         raise BadInput("name a run, or --all" if run is None else "name a run or --all, not both")
@@ -73,7 +77,8 @@ def replay(
         found = replayer.replay_all(context, since=since, where=where, **options)
         _audit(found, as_json=as_json)
         return
-    replayed = replayer.replay(context, context.store.resolve(run), **options)
+    with working("replaying"):
+        replayed = replayer.replay(context, context.store.resolve(run), **options)
     if as_json:
         render.emit(_document(replayed))
     else:
@@ -105,17 +110,24 @@ def _audit(found: Iterator[Replay | Unreadable], *, as_json: bool) -> None:
     """Replay many; interrupted, show what was found until then."""
     done: list[Replay | Unreadable] = []
     try:
-        for each in found:
-            done.append(each)
-            if not as_json and _verdict(each) != "identical":
-                say(f"{render.short(_run_id(each))}  {_verdict(each)}")
-    finally:
-        if as_json:
-            render.emit([_entry(each) for each in done])
-        else:
-            _print_audit(done)
+        with working("replaying"):
+            for each in found:
+                done.append(each)
+                if not as_json and _verdict(each) != "identical":
+                    say(f"{render.short(_run_id(each))}  {_verdict(each)}")
+    except KeyboardInterrupt:
+        _show_audit(done, as_json=as_json)
+        raise
+    _show_audit(done, as_json=as_json)
     if any(_verdict(each) != "identical" for each in done):
         raise typer.Exit(exits.NO)
+
+
+def _show_audit(done: Sequence[Replay | Unreadable], *, as_json: bool) -> None:
+    if as_json:
+        render.emit([_entry(each) for each in done])
+    else:
+        _print_audit(done)
 
 
 def _print_audit(done: Sequence[Replay | Unreadable]) -> None:
@@ -140,8 +152,15 @@ def _row(each: Replay | Unreadable) -> list[str]:
     first, original = each.divergence, each.original
     took = render.duration(None if each.replayed is None else each.replayed.seconds)
     place = "" if first is None else _place(first)
-    cause = each.reason if first is None else first.causes[0]
+    cause = each.reason if first is None else _brief(first.causes[0])
     return [run, original.experiment, original.name or "", verdict, took, place, cause]
+
+
+def _brief(cause: str) -> str:
+    """Name a cause and the line that it comes from: ``clock, fees.py, line 12``."""
+    word, colon, _ = cause.partition(": ")
+    asked = _ASKED.search(cause)
+    return f"{word}, {asked[1]}" if colon and asked else word
 
 
 def _place(first: Divergence) -> str:

@@ -1,6 +1,6 @@
 """``ros run``: run an experiment, or answer from the store."""
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
 
@@ -8,23 +8,20 @@ from cli import exits, render
 from cli.context import open_context, say
 from cli.experiments import print_experiments
 from cli.limits import Memory, Timeout
+from cli.look_ahead import print_look_ahead
+from cli.progress import working
 from research.context import Context
 from research.errors import BadInput, RunFailed
 from research.experiments import explain as explainer
 from research.experiments import look_ahead, runs
 from research.experiments import run as runner
 from research.experiments.explain import Difference, Explanation
-from research.experiments.export import instant_text
 from research.experiments.limits import Limits, parse_limits
-from research.experiments.look_ahead import Cut, Decision, LookAheadReport
+from research.experiments.look_ahead import LookAheadReport
 from research.experiments.parameters import parse_assignment
 from research.experiments.recipe import Request
 from research.experiments.run import Performed
 from rosdb import Store
-
-_WORDS: Final = {"clean": "clean", "looks_ahead": "it looks ahead", "uncheckable": "uncheckable"}
-_STYLES: Final = {"clean": "green", "looks_ahead": "red", "uncheckable": "yellow"}
-_STATES: Final = {"same": "green", "differs": "red", "failed": "yellow"}
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -74,8 +71,8 @@ def run(
         return
     if experiment is None:
         raise BadInput("name an experiment; ros experiments lists them")
-    if explain and (force or checks_look_ahead):
-        raise BadInput("--explain runs nothing")
+    if explain and (force or checks_look_ahead or name or timeout or memory):
+        raise BadInput("--explain runs nothing: it takes parameters, a dataset and a seed")
     _check_cuts(cuts, checks_look_ahead=checks_look_ahead)
     limits = parse_limits(timeout, memory)
     context = open_context()
@@ -84,16 +81,18 @@ def run(
     if explain:
         _explain(explainer.explain(context, request), as_json=as_json)
         return
-    performed = _perform(context, request, name, force=force, limits=limits, as_json=as_json)
+    with working(f"running {experiment}"):
+        performed = _perform(context, request, name, force=force, limits=limits, as_json=as_json)
     found = None
     if checks_look_ahead:
-        found = look_ahead.examine(context, performed.manifest, cuts or look_ahead.CUTS)
+        with working("looking ahead"):
+            found = look_ahead.examine(context, performed.manifest, cuts or look_ahead.CUTS)
     if as_json:
         render.emit(_document(context.store, performed, found))
     else:
         _print(performed)
         if found is not None:
-            _print_look_ahead(found)
+            print_look_ahead(found)
     if found is not None and found.verdict != "clean":
         raise typer.Exit(exits.NO)
 
@@ -145,7 +144,9 @@ def _explain(found: Explanation, *, as_json: bool) -> None:
     run = render.paint(render.short(nearest.run_id), "yellow")
     name = f"  {nearest.name}" if nearest.name else ""
     render.line(f"{word}  {'answered by' if found.is_hit else 'nearest is'} {run}{name}")
-    if found.differences:
+    if [each.part for each in found.differences] == ["status"]:
+        render.line(f"  it asked the same, and {found.differences[0].then}: ros show {run}")
+    elif found.differences:
         rows = [[f"  {each.part}", each.name, *_sides(each)] for each in found.differences]
         render.table(["  PART", "NAME", "THEN", "NOW"], rows)
 
@@ -181,67 +182,6 @@ def _print(performed: Performed) -> None:
     name = f"  {manifest.name}" if manifest.name else ""
     render.line(f"{run}  {manifest.experiment}{name}  {how}")
     render.pairs(manifest.metrics)
-
-
-def _print_look_ahead(found: LookAheadReport) -> None:
-    """Print the verdict, the cuts, and the first decision that is not the same."""
-    word = render.paint(_WORDS[found.verdict], _STYLES[found.verdict])
-    render.line(f"\n{render.paint('Look-ahead', 'bold')}  {word}")
-    if found.reason:
-        render.paragraph(found.reason)
-    if found.cuts:
-        render.table(
-            ["  CUT AFTER", "BAR", "ROWS", "UP TO THERE"],
-            [_row(cut) for cut in found.cuts],
-            right=(1, 2),
-        )
-    if found.verdict == "clean":
-        render.paragraph(f"compared: {', '.join(found.tables)}")
-    if found.undated:
-        render.paragraph(f"without dates, and not compared: {', '.join(found.undated)}")
-    if found.first is not None:
-        _print_first(found.first)
-
-
-def _row(cut: Cut) -> list[str]:
-    state = render.paint(cut.state, _STATES[cut.state])
-    return [
-        f"  {_instant(cut.at_ns)}",
-        str(cut.bar),
-        str(cut.row_count) if cut.state != "failed" else "",
-        f"{state}: {' '.join(cut.error.split())}" if cut.error else state,
-    ]
-
-
-def _print_first(first: Decision) -> None:
-    render.heading("First decision that knew what came later")
-    render.pairs(
-        {
-            "decided": f"{_instant(first.at_ns)}, bar {first.bar}",
-            "table": first.artifact,
-            "row": first.row,
-            "column": first.column,
-            "with all bars": _value(first.column, first.whole),
-            "with the cut": _value(first.column, first.cut),
-            "cut after": f"{_instant(first.cut_at_ns)}, bar {first.cut_bar}",
-        }
-    )
-    if first.is_rounding:
-        render.paragraph(
-            "The two differ by rounding only: a transform or a sum over all bars goes into it."
-        )
-
-
-def _instant(at_ns: int) -> str:
-    """Write an instant; a midnight as its day."""
-    return instant_text(at_ns)[:19].replace("T", " ").removesuffix(" 00:00:00")
-
-
-def _value(column: str, value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    is_instant = column.endswith("at_ns") and isinstance(value, int)
-    return _instant(value) if is_instant else repr(value)
 
 
 def _document(

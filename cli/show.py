@@ -5,14 +5,15 @@ from typing import Annotated, Any
 
 import typer
 
-from cli import plot, render
+from cli import plot, render, swept
 from cli.context import open_context, terminal
 from research.context import Context
 from research.errors import BadInput
 from research.experiments import export, runs
 from research.experiments.divergence import column_values
 from research.experiments.runs import RunManifest
-from rosdb import Entry
+from research.experiments.sweep_record import RecordedSweep, find_sweep, read_sweep
+from rosdb import Entry, errors
 
 WIDTH_MAX = 100
 HEIGHT = 8
@@ -24,25 +25,43 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 @app.command()
 def show(
     run: Annotated[
-        str, typer.Argument(metavar="RUN[:PATH]", help="a run; with :PATH, one of its outputs")
+        str,
+        typer.Argument(
+            metavar="RUN[:PATH]", help="a run; with :PATH, one of its outputs; or a sweep's id"
+        ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON document")] = False,
 ) -> None:
     """Show a run's inputs, provenance, metrics and outputs, with its equity curve.
 
-    RUN:PATH prints one output: a file as it is, a table as CSV.
+    RUN:PATH prints one output: a file as it is, a table as CSV. Of a sweep, its points are shown.
     """
     revision, colon, path = run.partition(":")
     if colon and as_json:
         raise BadInput(f"{run} is printed as it is: leave out --json, or leave out :{path}")
     context = open_context()
-    manifest = runs.read_run(context.store, context.store.resolve(revision))
+    try:
+        run_id = context.store.resolve(revision)
+    except errors.RefMissing:
+        sweep_id = None if colon else find_sweep(context.store, revision)
+        if sweep_id is None:
+            raise
+        _show_sweep(read_sweep(context.store, sweep_id), as_json=as_json)
+        return
+    manifest = runs.read_run(context.store, run_id)
     if colon:
         _print_artifact(context, runs.artifact(context.store, manifest, path))
     elif as_json:
         render.emit(_document(context, manifest))
     else:
         _print(context, manifest)
+
+
+def _show_sweep(found: RecordedSweep, *, as_json: bool) -> None:
+    if as_json:
+        render.emit(swept.sweep_document(found))
+    else:
+        swept.print_sweep(found)
 
 
 def _print_artifact(context: Context, entry: Entry) -> None:

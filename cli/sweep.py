@@ -4,15 +4,16 @@ from typing import Annotated, Any
 
 import typer
 
-from cli import exits, render
+from cli import exits, render, swept
 from cli.context import open_context, say
 from cli.limits import Memory, Timeout
 from cli.progress import counting
+from research.context import Context
 from research.experiments.executors import Means
 from research.experiments.limits import parse_limits
 from research.experiments.parameters import parse_assignment
 from research.experiments.recipe import Request
-from research.experiments.sweep import SweepRequest, Swept, SweptPoint
+from research.experiments.sweep import SweepRequest, Swept
 from research.experiments.sweep import sweep as sweep_points
 from research.experiments.sweep_points import parse_axis
 
@@ -86,16 +87,35 @@ def sweep(
         is_fail_fast=fail_fast,
         early_stop=early_stop,
     )
-    with counting("runs") as advance:
-        found = sweep_points(context, asked, advance)
+    found = _swept(context, asked)
+    _say_notes(found)
     _show(found, as_json=as_json)
     if found.failed:
         raise typer.Exit(exits.RUN_FAILED)
 
 
-def _show(found: Swept, *, as_json: bool) -> None:
+def _swept(context: Context, asked: SweepRequest) -> Swept:
+    done, total = 0, 0
+    with counting("runs") as show:
+
+        def advance(done_now: int, failed: int, total_now: int) -> None:
+            nonlocal done, total
+            done, total = done_now, total_now
+            show(done, failed, total)
+
+        try:
+            return sweep_points(context, asked, advance)
+        except KeyboardInterrupt:
+            if total:
+                say(f"note: {done} of {total} runs are recorded; the same command runs the others")
+            raise
+
+
+def _say_notes(found: Swept) -> None:
     for path in found.inert:
-        say(f"warning: {path} changes no outcome: nothing that it reaches acts on the result")
+        say(f"warning: axis {path} is inert: every value of it gives the same outcome")
+    if found.refusal is not None:
+        say(f"note: {render.count(found.skipped, 'point')} skipped: {found.refusal}")
     if found.stopped is not None:
         say(f"note: stopped early: {found.stopped}")
     failed = next((point for point in found.points if point.is_failed), None)
@@ -103,41 +123,23 @@ def _show(found: Swept, *, as_json: bool) -> None:
         error, run = failed.manifest.error, render.short(failed.manifest.run_id)
         message = " ".join(error["message"].split())[:_MESSAGE_MAX]
         say(f"note: {run} failed with {error['kind']}: {message} (ros show {run})")
+
+
+def _show(found: Swept, *, as_json: bool) -> None:
     if as_json:
         render.emit(_document(found))
-    else:
-        _print(found)
-
-
-def _print(found: Swept) -> None:
+        return
+    sweep = render.short(found.record)
+    parts = [f"{found.executed} executed", f"{found.cached} from the store"]
+    parts += [f"{count} {word}" for word, count in swept.left_out(found.points).items()]
     render.line(
-        f"{render.paint(render.short(found.record), 'yellow')}  {len(found.points)} points: "
-        f"{found.executed} executed, {found.cached} from the store, {found.failed} failed"
-        f" in {render.duration(found.seconds)}"
+        f"{render.paint(sweep, 'yellow')}  {render.count(len(found.points), 'point')}:"
+        f" {', '.join(parts)}, {found.failed} failed in {render.duration(found.seconds)}"
     )
-    shown = [point for point in found.points if point.run is not None][:_ROWS_SHOWN]
-    paths = list(shown[0].overrides) if shown else []
-    metrics = next((list(each.run.metrics) for each in shown if each.run and each.run.metrics), [])
-    columns = [*(["status"] if found.failed else []), *metrics[:4]]
-    rows = [
-        [*(_cell(each.overrides[path]) for path in paths), *_ends(each, columns)] for each in shown
-    ]
-    render.table([*paths, "run", *columns], rows)
-    if len(found.points) > len(shown):
-        render.line(f"… {len(found.points) - len(shown)} more: ros log, or --json")
-
-
-def _ends(point: SweptPoint, columns: list[str]) -> list[str]:
-    assert point.run is not None
-    values = {"status": point.run.status, **point.run.metrics}
-    return [
-        render.short(point.run.run_id),
-        *("" if values.get(name) is None else _cell(values[name]) for name in columns),
-    ]
-
-
-def _cell(value: Any) -> str:
-    return value if isinstance(value, str) else render.number(value)
+    with_run = [point for point in found.points if point.run is not None]
+    swept.print_points(found.points, with_run[:_ROWS_SHOWN])
+    if len(with_run) > _ROWS_SHOWN:
+        render.line(f"… {len(with_run) - _ROWS_SHOWN} more: ros show {sweep}")
 
 
 def _document(found: Swept) -> dict[str, Any]:
@@ -147,17 +149,11 @@ def _document(found: Swept) -> dict[str, Any]:
         "executed": found.executed,
         "cached": found.cached,
         "failed": found.failed,
+        "skipped": found.skipped,
         "inert": list(found.inert),
         "stopped": found.stopped,
         "runs": [
-            {
-                "run": None if point.run is None else str(point.run.run_id),
-                "params": dict(point.overrides),
-                "status": "not_run" if point.run is None else point.run.status,
-                "metrics": {} if point.run is None else point.run.metrics,
-                "cached": point.is_cached,
-            }
-            for point in found.points
+            {**swept.point_document(point), "cached": point.is_cached} for point in found.points
         ],
         "seconds": found.seconds,
     }

@@ -4,6 +4,7 @@
     ├── BadInput                   what was asked for cannot be            exit 2
     │   ├── UnknownParameter       no such parameter; knows the nearest
     │   ├── BadParameter           a value of the wrong type or range
+    │   ├── ConstraintBroken       parameters that cannot be together
     │   ├── BrokenExperiment       its module cannot be read
     │   ├── ForbiddenImport        it imports a broker's or exchange's software
     │   ├── NameTaken              the name belongs to something else
@@ -89,7 +90,21 @@ class UnknownParameter(BadInput):
     @property
     def hint(self) -> str:
         """The nearest parameters."""
+        if self.path == "seed":
+            return "a seed is given by --seed; in a sweep each point's follows from it"
         return f"nearest: {', '.join(self.near)}" if self.near else "it has no parameters"
+
+
+class ConstraintBroken(BadInput):
+    """Parameters that are each as they should be, and cannot be together."""
+
+    template = "{experiment} needs {constraint}; {found}"
+
+    def __init__(self, experiment: str, constraint: str, found: str) -> None:
+        ResearchError.__init__(self, experiment, constraint, found)
+        self.experiment = experiment
+        self.constraint = constraint
+        self.found = found
 
 
 class BadParameter(BadInput):

@@ -215,7 +215,7 @@ class Index:
                 new.replace(self._path)
                 self._inode = index_file.inode(self._path)
                 return index_file.connect(self._path.as_uri())
-        except (OSError, StoreError, sqlite3.OperationalError):
+        except (OSError, StoreError, sqlite3.DatabaseError):  # a full disk spoils what is made
             return index_file.create(index_file.MEMORY)
 
     def _catch_up(self) -> Position:

@@ -26,6 +26,7 @@ from rosdb import (
     ObjectId,
     Record,
     Store,
+    errors,
     remove_folder,
     write_folder,
 )
@@ -166,8 +167,15 @@ def surroundings(conditions: Conditions) -> dict[str, Any]:
 
 
 def write_request(folder: Path, request: Mapping[str, Any], name: str = "request.json") -> None:
-    """Write what a child is asked into its folder."""
-    (folder / name).write_text(json.dumps(request), "utf-8")
+    """Write what a child is asked into its folder.
+
+    Raises: StoreUnwritable.
+    """
+    path = folder / name
+    try:
+        path.write_text(json.dumps(request), "utf-8")
+    except OSError as error:
+        raise errors.StoreUnwritable(str(path), error.strerror or str(error)) from error
 
 
 def kill_group(process_id: int) -> None:

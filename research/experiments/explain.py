@@ -14,6 +14,7 @@ from research.context import Context
 from research.experiments import recipe, runs, source_units
 from research.experiments.divergence import same_value
 from research.experiments.recipe import Question, Request
+from research.experiments.run import find_answer
 from research.experiments.runs import RunManifest
 from rosdb import Entry, Kind, ObjectId, Record, RunRow, Store, errors, id_of
 
@@ -56,9 +57,16 @@ def explain(context: Context, request: Request) -> Explanation:
     with store.transaction(f"explain {request.experiment_id}") as tx:
         question = recipe.build(context, tx, request)
         tx.abandon()
-    hit = runs.find_completed(store, question.recipe)
+    hit = find_answer(context, question.recipe)
     if hit is not None:
         return Explanation(is_hit=True, fingerprint=question.recipe, nearest=hit)
+    unfit = runs.find_completed(store, question.recipe)
+    if unfit is not None:
+        asked_for = ", ".join(dict.fromkeys(each["what"] for each in unfit.nondeterminism))
+        differs = Difference(part="options", name="strict", then=f"it read {asked_for}", now="true")
+        return Explanation(
+            is_hit=False, fingerprint=question.recipe, nearest=unfit, differences=(differs,)
+        )
     near = _Neighbourhood(store, question)
     best = min(_candidates(store, request.experiment_id), key=near.distance, default=None)
     if best is None:

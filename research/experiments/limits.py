@@ -25,6 +25,7 @@ _BYTES: Final = {
 _QUANTITY: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*")
 _SIZES: Final = re.compile(rb"^Vm(?:RSS|HWM):\s*(\d+) kB", re.MULTILINE)
 _MOST: Final = 1e12
+_MEMORY_BYTES_MIN: Final = 1_000_000
 _TICK_SECONDS: Final = 0.01
 _PROCESSES: Final = Path("/proc")
 
@@ -52,6 +53,8 @@ def parse_limits(timeout: str | None, memory: str | None) -> Limits:
     size = None if memory is None else _quantity("--memory", memory, _BYTES, "500MB or 2GiB")
     if size is not None and not (_PROCESSES / "self" / "status").exists():
         raise BadInput("--memory: this system does not show how much memory a process uses")
+    if size is not None and size < _MEMORY_BYTES_MIN:
+        raise BadInput(f"--memory {memory}: {size:g} bytes, in which nothing runs: 500MB or 2GiB")
     return Limits(seconds=seconds, memory_bytes=None if size is None else int(size))
 
 

@@ -15,7 +15,13 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from research.errors import BadInput, BadParameter, BrokenExperiment, UnknownParameter
+from research.errors import (
+    BadInput,
+    BadParameter,
+    BrokenExperiment,
+    ConstraintBroken,
+    UnknownParameter,
+)
 from rosdb import flatten
 
 _UNDECLARED: Final = object()
@@ -101,7 +107,7 @@ def check_constraints(
 ) -> None:
     """Check that the parameters satisfy the experiment's constraints.
 
-    Raises: BadInput naming the constraint and the values; BrokenExperiment if it is no comparison.
+    Raises: ConstraintBroken; BrokenExperiment if it is no comparison.
     """
     values = dict(flatten(parameters))
     for constraint in constraints:
@@ -115,7 +121,7 @@ def check_constraints(
             dotted = sorted({_dotted(n) for n in ast.walk(tree) if isinstance(n, ast.Attribute)})
             involved = [n for n in [*names, *dotted] if n in values]
             found = ", ".join(f"{n} is {values[n]!r}" for n in involved)
-            raise BadInput(f"{experiment} needs {constraint}; {found}")
+            raise ConstraintBroken(experiment, constraint, found)
 
 
 @functools.cache

@@ -125,18 +125,22 @@ def replay_all(
 
     Raises: BadExpression, BadInput as the log does; what ``replay`` raises.
     """
-    found = list(log.log(context, where=where, since=since))
-    for each in found:
-        if isinstance(each, RunRow):
-            yield Unreadable(row=each, reason="its records are damaged or missing")
-        elif each.outcome_id is not None:
-            yield replay(
-                context,
-                each.run_id,
-                in_place=in_place,
-                seeks_causes=seeks_causes,
-                rebuilding=rebuilding,
-            )
+    asked = list(log.log(context, where=where, since=since))
+
+    def replays() -> Iterator[Replay | Unreadable]:
+        for each in asked:
+            if isinstance(each, RunRow):
+                yield Unreadable(row=each, reason="its records are damaged or missing")
+            elif each.outcome_id is not None:
+                yield replay(
+                    context,
+                    each.run_id,
+                    in_place=in_place,
+                    seeks_causes=seeks_causes,
+                    rebuilding=rebuilding,
+                )
+
+    return replays()
 
 
 def _with_causes(found: Replay, search: Search) -> Replay:

@@ -7,22 +7,20 @@ So the same command resumes a sweep that was interrupted, and a longer grid runs
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any
 
 from research.context import Context
-from research.errors import BadInput
-from research.experiments import batch, executors, recipe, run, runs
+from research.errors import BadInput, ConstraintBroken
+from research.experiments import batch, executors, recipe, run
 from research.experiments.executor import Executor
 from research.experiments.executors import HERE, Means
 from research.experiments.recipe import Base, Request
 from research.experiments.runs import RunManifest
 from research.experiments.sweep_points import Axis, Point, draws, grid, seed_of
+from research.experiments.sweep_record import SweptPoint, SweptRun, put_sweep
 from research.experiments.sweep_stop import EarlyStop
-from rosdb import Link, Store, Transaction, encode_value
-
-SCHEMA: Final = "sweep/v1"
-SWEEPS: Final = "sweeps/"
+from rosdb import Link, Transaction, encode_value
 
 Advance = Callable[[int, int, int], None]
 """Takes how many points are done, how many of them failed, and how many there are."""
@@ -39,40 +37,8 @@ class SweepRequest:
     means: Means = HERE
     is_fail_fast: bool = False
     early_stop: str | None = None
-    """Such as ``metrics.sharpe < 0 after 20``: no batch begins once it holds for all so far."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SweptRun:
-    """What a sweep keeps of a run: the manifests of a hundred thousand are too much."""
-
-    run_id: Link
-    status: str
-    metrics: Mapping[str, Any]
-    outcome_id: Link | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SweptPoint:
-    """One point, and the run that answers it; None where the sweep ended before it."""
-
-    overrides: Mapping[str, Any]
-    run: SweptRun | None
-    is_cached: bool
-    store: Store = field(repr=False, compare=False)
-
-    @property
-    def is_failed(self) -> bool:
-        """Its run did not complete."""
-        return self.run is not None and self.run.status != "completed"
-
-    @property
-    def manifest(self) -> RunManifest | None:
-        """All of the run, read from the store.
-
-        Raises: ObjectMissing, ObjectCorrupt.
-        """
-        return None if self.run is None else runs.read_run(self.store, self.run.run_id)
+    """Such as ``metrics.sharpe < 0 after 20``: nothing begins once at least so many runs have ended
+    and it holds for every one of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +54,9 @@ class Swept:
     stopped: str | None = None
     """Why it ended before its last point."""
 
+    refusal: str | None = None
+    """Which constraint the first of the points that were skipped breaks."""
+
     @property
     def cached(self) -> int:
         """How many points were answered from the store."""
@@ -97,6 +66,11 @@ class Swept:
     def executed(self) -> int:
         """How many points were run."""
         return sum(point.run is not None and not point.is_cached for point in self.points)
+
+    @property
+    def skipped(self) -> int:
+        """How many points the experiment's constraints rule out."""
+        return sum(point.is_skipped for point in self.points)
 
     @property
     def failed(self) -> int:
@@ -117,50 +91,47 @@ def sweep(
     started, store = context.monotonic(), context.store
     with contextlib.ExitStack() as kept:
         kept.enter_context(store.writing())  # until every recipe is reached by a run
-        base, points, recipes, executor = _ask_all(context, asked, kept)
-        found = {each: _known_run(context, each) for each in dict.fromkeys(recipes)}
+        questions = _ask_all(context, asked, kept, stop)
+        base, recipes, executor = questions.base, questions.recipes, questions.executor
+        found = {each: _known_run(context, each) for each in recipes}
         cached = {each for each, known in found.items() if known is not None}
-        tally = _Tally(advance, len(points), recipes, asked.is_fail_fast, stop)
+        tally = _Tally(advance, len(recipes), asked.is_fail_fast, stop)
         for known in filter(None, found.values()):
             tally.judge(False, known.metrics)
-        tally.take((each, known) for each, known in found.items() if known is not None)
+        tally.take(known for known in found.values() if known is not None)
         todo = [] if tally.reason else [each for each, known in found.items() if known is None]
         if todo and executor is None:
             opened = _opened(context, asked, base, todo[0], len(todo))
             executor = kept.enter_context(opened)
         for made in _performed(context, base, todo, executor, tally):
-            ended = {each.recipe_id: _kept_of(each) for each in made}
+            ended = {each.recipe_id: SweptRun.of(each) for each in made}
             found.update(ended)
-            tally.take(ended.items())
+            tally.take(ended.values())
         swept = tuple(
             SweptPoint(
-                overrides=dict(point), run=found[each], is_cached=each in cached, store=store
+                overrides=dict(point),
+                run=None if each is None else found[each],
+                is_cached=each in cached,
+                is_skipped=each is None,
+                store=store,
             )
-            for point, each in zip(points, recipes, strict=True)
+            for point, each in questions.points
         )
-        record = _record(context, asked, swept)
-    reason = tally.reason if any(point.run is None for point in swept) else None
+        reason = tally.reason if None in found.values() else None
+        record = _record(context, asked, swept, reason)
     return Swept(
         record=record,
         points=swept,
         seconds=context.monotonic() - started,
         inert=inert_axes(swept),
         stopped=reason,
+        refusal=questions.refusal,
     )
 
 
 def _known_run(context: Context, recipe_id: Link) -> SweptRun | None:
     manifest = run.find_answer(context, recipe_id)
-    return None if manifest is None else _kept_of(manifest)
-
-
-def _kept_of(manifest: RunManifest) -> SweptRun:
-    return SweptRun(
-        run_id=manifest.run_id,
-        status=manifest.status,
-        metrics=manifest.metrics,
-        outcome_id=manifest.outcome_id,
-    )
+    return None if manifest is None else SweptRun.of(manifest)
 
 
 def _opened(
@@ -187,9 +158,25 @@ def _performed(
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Questions:
+    """What a sweep asks: each point once, with its recipe; None where it is skipped."""
+
+    base: Base
+    points: Sequence[tuple[Point, Link | None]]
+    refusal: str | None
+    executor: Executor | None
+    """Open already, where the first has no answer yet."""
+
+    @property
+    def recipes(self) -> list[Link]:
+        """The recipes, in the order of their points."""
+        return [each for _, each in self.points if each is not None]
+
+
 def _ask_all(
-    context: Context, asked: SweepRequest, kept: contextlib.ExitStack
-) -> tuple[Base, list[Point], list[Link], Executor | None]:
+    context: Context, asked: SweepRequest, kept: contextlib.ExitStack, stop: EarlyStop | None
+) -> _Questions:
     """Put the recipe of every point: what they share is found once, and each is checked.
 
     If the first has no answer yet, the executor is opened meanwhile, for it takes a while to start.
@@ -199,20 +186,56 @@ def _ask_all(
     why = f"sweep of {request.experiment_id}"
     with store.transaction(why) as tx:
         base = recipe.build_base(context, tx, request.experiment_id, request.dataset)
-        points, seed = _points(asked, base)
-        first = _ask(tx, base, asked, points[0], seed)
+        points, seed = _points(asked, base, stop)
+        first = _first_asked(tx, base, asked, points, seed)
+    _check_values(base, asked, points[0])
     if run.find_answer(context, first) is None:
         opened = _opened(context, asked, base, first, len(points))
         executor = kept.enter_context(opened)
+    # Values that are equal once they are of the parameter's type are one point.
+    once: dict[Link | int, tuple[Point, Link | None]] = {}
+    refusal = None
     with store.transaction(why) as tx:
-        asked_first: dict[Link, Point] = {}
-        for point in points:
-            # Values that are equal once they are of the parameter's type are one point.
-            asked_first.setdefault(_ask(tx, base, asked, point, seed), point)
-    return base, list(asked_first.values()), list(asked_first), executor
+        for number, point in enumerate(points):
+            try:
+                found = _ask(tx, base, asked, point, seed)
+                once.setdefault(found, (point, found))
+            except ConstraintBroken as error:
+                refusal = refusal or str(error)
+                once[number] = (point, None)
+    return _Questions(base=base, points=[*once.values()], refusal=refusal, executor=executor)
 
 
-def _points(asked: SweepRequest, base: Base) -> tuple[list[Point], int]:
+def _first_asked(
+    tx: Transaction, base: Base, asked: SweepRequest, points: Sequence[Point], seed: int
+) -> Link:
+    """Put the recipe of the first point that is not skipped.
+
+    Raises: ConstraintBroken if all would be.
+    """
+    broken: ConstraintBroken | None = None
+    for point in points:
+        try:
+            return _ask(tx, base, asked, point, seed)
+        except ConstraintBroken as error:
+            broken = broken or error
+    assert broken is not None
+    raise broken
+
+
+def _check_values(base: Base, asked: SweepRequest, point: Point) -> None:
+    """Check each value of each axis, before anything is started for the sweep.
+
+    Raises: BadInput in its kinds.
+    """
+    for axis in asked.axes:
+        for value in axis.values:
+            changed = [(path, value if path == axis.path else own) for path, own in point]
+            with contextlib.suppress(ConstraintBroken):
+                recipe.ask_fields(base, [*asked.request.overrides, *changed], None)
+
+
+def _points(asked: SweepRequest, base: Base, stop: EarlyStop | None) -> tuple[list[Point], int]:
     """Return the points of a sweep, and its base seed.
 
     Raises: BadInput.
@@ -225,11 +248,9 @@ def _points(asked: SweepRequest, base: Base) -> tuple[list[Point], int]:
     for path in (axis.path for axis in asked.axes):
         if any(path == other for other, _ in request.overrides):
             raise BadInput(f"{path} is given by --param and by --grid")
-    if asked.early_stop is not None and base.spec.metrics:
-        metric = EarlyStop.parse(asked.early_stop).metric
-        if metric not in base.spec.metrics:
-            known = ", ".join(base.spec.metrics)
-            raise BadInput(f"--early-stop: {base.experiment_id} has no metric {metric!r}: {known}")
+    if stop is not None and base.spec.metrics and stop.metric not in base.spec.metrics:
+        known = ", ".join(base.spec.metrics)
+        raise BadInput(f"--early-stop: {base.experiment_id} has no metric {stop.metric!r}: {known}")
     return points, seed
 
 
@@ -248,17 +269,9 @@ class _Tally:
     """Counts what is done, and says when the sweep is over."""
 
     def __init__(
-        self,
-        advance: Advance,
-        total: int,
-        recipes: Sequence[Link],
-        is_fail_fast: bool,
-        stop: EarlyStop | None,
+        self, advance: Advance, total: int, is_fail_fast: bool, stop: EarlyStop | None
     ) -> None:
         self._advance, self._total = advance, total
-        self._points_of = dict.fromkeys(recipes, 0)
-        for each in recipes:
-            self._points_of[each] += 1
         self._is_fail_fast, self._stop = is_fail_fast, stop
         self._done = self._failed = 0
         self.reason: str | None = None
@@ -271,13 +284,11 @@ class _Tally:
             self.reason = self.reason or self._stop.text
         return self.reason is not None
 
-    def take(self, ended: Iterable[tuple[Link, SweptRun]]) -> None:
-        """Count runs that are recorded, by their recipes."""
-        for recipe_id, swept in ended:
-            count = self._points_of[recipe_id]
-            self._done += count
-            if swept.status != "completed":
-                self._failed += count
+    def take(self, recorded: Iterable[SweptRun]) -> None:
+        """Count runs that are recorded."""
+        for each in recorded:
+            self._done += 1
+            self._failed += each.status != "completed"
         self._advance(self._done, self._failed, self._total)
 
 
@@ -301,22 +312,19 @@ def _is_inert(path: str, points: Sequence[SweptPoint]) -> bool:
     return bool(compared) and all(len(set(outcomes)) == 1 for outcomes in compared)
 
 
-def _record(context: Context, asked: SweepRequest, swept: Sequence[SweptPoint]) -> Link:
-    """Put the record that maps each point to its run, under a ref of its own."""
+def _record(
+    context: Context, asked: SweepRequest, swept: Sequence[SweptPoint], stopped: str | None
+) -> Link:
+    request = asked.request
     fields = {
-        "experiment": asked.request.experiment_id,
+        "experiment": request.experiment_id,
         "axes": {axis.path: list(axis.values) for axis in asked.axes},
-        "points": [dict(point.overrides) for point in swept],
-        "seed": asked.request.seed,
+        "overrides": [[path, value] for path, value in request.overrides],
+        "dataset": request.dataset,
+        "seed": request.seed,
         "has_common_seed": asked.has_common_seed,
-    }
-    links = {
-        f"{number:07}": point.run.run_id
-        for number, point in enumerate(swept)
-        if point.run is not None
+        "random_count": asked.random_count,
+        "stopped": stopped,
     }
     with context.store.transaction(f"sweep of {asked.request.experiment_id}") as tx:
-        record = tx.put_record(SCHEMA, fields, links)
-        ref = f"{SWEEPS}{record}"
-        tx.move_ref(ref, record, expected=context.store.ref(ref))
-    return record
+        return put_sweep(tx, fields, swept, context.store)

@@ -27,7 +27,7 @@ _SIGNS: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
 
 @dataclass(slots=True)
 class EarlyStop:
-    """A comparison that, once it holds for every one of the first so many runs, ends a sweep.
+    """A comparison that ends a sweep: once so many runs or more have ended, and it holds for each.
 
     A run without the metric, a failed one among them, does not hold against it.
     """

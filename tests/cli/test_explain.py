@@ -41,7 +41,46 @@ def test_nothing_runs(copied):
     assert copied.json("log", "--all") == before
 
 
-@pytest.mark.parametrize("option", ["--force", "--check-look-ahead"])
+RESTLESS = """\
+import random
+
+from research import ExperimentSpec
+
+DEFAULT_SPEC = ExperimentSpec(experiment_id="restless", parameters={"draws": False, "fails": False})
+
+
+def run(spec, output_dir):
+    if spec.parameters["fails"]:
+        raise ValueError("no")
+    return {"a": random.random() if spec.parameters["draws"] else 0.5}
+"""
+
+
+@pytest.mark.parametrize("is_strict", [False, True])
+@pytest.mark.parametrize("question", ["draws=false", "draws=true", "fails=true"])
+def test_what_is_a_hit_is_what_a_run_answers_from_the_store(ros, is_strict, question):
+    ros.write("restless.py", RESTLESS)
+    words = ("run", "restless", "--param", question)
+    ros(*words)
+    if is_strict:
+        (ros.folder / "ros.toml").write_text("[run]\nstrict = true\n")
+
+    text = ros.ok(*words, "--explain").text
+    found = ros.json(*words, "--explain")
+
+    run = ros(*words, "--json").document
+    assert found["hit"] == run["cached"]
+    assert text.split()[0] == ("hit" if run["cached"] else "miss")
+    if question == "fails=true":
+        assert text.splitlines()[1].startswith("  it asked the same, and failed: ros show ")
+    elif is_strict and question == "draws=true":
+        assert "strict" in text
+        assert "random.random" in text
+
+
+@pytest.mark.parametrize(
+    "option", ["--force", "--check-look-ahead", "--name=a", "--timeout=5m", "--memory=1GB"]
+)
 def test_it_goes_with_nothing_that_runs(ros, option):
     ros("run", "odd", "--explain", option).failed(2, "--explain runs nothing")
 

@@ -6,6 +6,8 @@ import time
 
 import pytest
 
+from research.experiments import limits
+
 PATIENCE_SECONDS = 60
 SLOW = """\
 import os
@@ -145,3 +147,45 @@ def test_a_run_under_nohup_goes_on(ros):
     assert int(masks["SigIgn"], 16) & 1 << signal.SIGHUP - 1
     assert not int(masks["SigCgt"], 16) & 1 << signal.SIGHUP - 1
     assert process.returncode == 130
+
+
+SLOW_AFTER_ONE = SLOW.replace('id="slow"', 'id="slow", parameters={"n": 0}').replace(
+    "    print", "    if spec.parameters['n'] == 1:\n        return {}\n    print"
+)
+
+
+@pytest.fixture
+def sweeping(ros):
+    """Give a sweep whose first point is recorded, and the processes of those under way."""
+    ros.write("slow.py", SLOW_AFTER_ONE)
+    process = ros.start("sweep", "slow", "--grid", "n=1,2,3,4", "--jobs", "2")
+    until(lambda: "completed" in statuses(ros), "the first run")
+    # Two workers, and a copy of each.
+    family = until(
+        lambda: found if len(found := [*limits.family(process.pid)]) == 5 else None, "all"
+    )
+    yield process, family
+    for pid in family:
+        if lives(pid):
+            os.kill(pid, signal.SIGKILL)
+    process.communicate()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_stopped_sweep_leaves_no_process(ros, sweeping, number):
+    process, family = sweeping
+
+    process.send_signal(number)
+    _, error = process.communicate(timeout=PATIENCE_SECONDS)
+
+    until(lambda: not any(map(lives, family)), "the end of workers and copies")
+    if number == signal.SIGINT:
+        assert process.returncode == 130
+        assert error.splitlines() == [
+            "note: 1 of 4 runs are recorded; the same command runs the others",
+            "error: interrupted",
+        ]
+    found = ros.json("log")
+    assert [each["status"] for each in found].count("completed") == 1
+    assert {each["error"]["kind"] for each in found if each["error"]} == {"interrupted"}
+    assert ros.ok("fsck").status == 0

@@ -4,6 +4,8 @@ import pytest
 
 from research.errors import BadInput, ForbiddenImport
 from research.experiments import closure
+from research.experiments.sweep import SweepRequest, sweep
+from research.experiments.sweep_points import Axis
 
 # What the field trades with: one of each group, and the live side of frameworks.
 NAMES = [
@@ -132,3 +134,37 @@ def test_a_list_that_cannot_be_is_refused(bench, value):
 
     with pytest.raises(BadInput, match=r"ros\.toml: \[run\] forbidden is a list of module names"):
         bench.run("quiet")
+
+
+@pytest.mark.parametrize("count", [1, 3], ids=["a child of its own", "copies"])
+@pytest.mark.parametrize(
+    ("listed", "place"),
+    [
+        ("numpy.polynomial.polyutils", "polynomial/polyutils.py"),
+        ("numpy.polynomial", "polynomial/polyutils.py"),
+        ("numpy.polynomial", "polynomial/__init__.py"),
+    ],
+)
+def test_a_module_is_known_by_its_place_whatever_it_is_called(bench, listed, place, count):
+    (bench.folder / "ros.toml").write_text(f'[run]\nforbidden = ["{listed}"]\n')
+    body = f"""
+    import numpy
+    place = Path(numpy.__file__).parent / {place!r}
+    found = util.spec_from_file_location("elsewhere", place)
+    module = util.module_from_spec(found)
+    sys.modules["elsewhere"] = module
+    found.loader.exec_module(module)
+    return {{}}
+    """
+    head = "import sys\nfrom importlib import util\nfrom pathlib import Path"
+    if "__init__" in place:
+        body = body.replace("found.loader.exec_module(module)", "module.__file__ = str(place)")
+    bench.experiment("trades", body, head=head, spec="parameters={'n': 0}")
+    axes = (Axis(path="n", values=tuple(range(count))),)
+
+    found = sweep(bench.context, SweepRequest(request=bench.request("trades"), axes=axes))
+
+    for point in found.points:
+        error = point.manifest.error
+        assert error["kind"] == "Refused", error
+        assert "it tried to import 'numpy.polynomial" in error["message"]

@@ -32,7 +32,7 @@ def limited(bench, name, limits):
         (None, "500MB", Limits(memory_bytes=500_000_000)),
         (None, "2GiB", Limits(memory_bytes=2 * 1024**3)),
         (None, "1.5g", Limits(memory_bytes=1_500_000_000)),
-        ("1s", "1000", Limits(seconds=1.0, memory_bytes=1000)),
+        ("1s", "1000000", Limits(seconds=1.0, memory_bytes=1_000_000)),
     ],
 )
 def test_limits_are_read_as_people_write_them(timeout, memory, found):

@@ -6,15 +6,18 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from research.errors import BadInput, UnknownParameter
+from research.experiments import executors
 from research.experiments.executors import Means
 from research.experiments.recipe import Request
 from research.experiments.sweep import SweepRequest, sweep
 from research.experiments.sweep_points import Axis
+from research.experiments.sweep_record import find_sweep, read_sweep
 from rosdb import RUNS
 
 ROOT = Path(__file__).parents[2]
@@ -96,6 +99,60 @@ def test_a_failed_point_is_a_failed_run_and_the_others_go_on(bench):
     assert (again.executed, again.cached) == (2, 2)  # what failed is asked again
 
 
+def test_points_that_break_a_constraint_are_skipped(bench):
+    spec = "parameters={'a': 0, 'b': 5}, constraints=['a < b']"
+    bench.experiment("needs", "return {'q': spec.parameters['a']}", spec=spec)
+    axes = (("a", (1, 6, 3)), ("b", (2, 5)))
+
+    swept = sweep(bench.context, asked(*axes, experiment="needs"))
+
+    statuses = {tuple(point.overrides.values()): point.status for point in swept.points}
+    assert statuses == {
+        (1, 2): "completed",
+        (1, 5): "completed",
+        (3, 2): "skipped",
+        (3, 5): "completed",
+        (6, 2): "skipped",
+        (6, 5): "skipped",
+    }
+    assert (swept.executed, swept.skipped, swept.failed, swept.stopped) == (3, 3, 0, None)
+    assert swept.refusal == "needs needs a < b; a is 3, b is 2"
+    assert read_sweep(bench.store, swept.record).points == tuple(
+        replace(point, is_cached=False) for point in swept.points
+    )
+    with pytest.raises(BadInput, match="needs a < b; a is 7, b is 5"):
+        sweep(bench.context, asked(("a", (7, 8)), experiment="needs"))
+
+
+@pytest.mark.parametrize("values", [(1, 2, "text"), (1, 2.5)])
+def test_a_value_that_cannot_be_is_refused_before_a_worker_starts(adds, monkeypatch, values):
+    def start(*arguments, **options):
+        raise AssertionError("a worker was started")
+
+    monkeypatch.setattr(executors, "open_local", start)
+
+    with pytest.raises(BadInput):
+        sweep(adds.context, asked(("a", values)))
+
+
+def test_the_record_of_a_sweep_says_what_was_asked(adds):
+    found = sweep(
+        adds.context,
+        asked(("a", (1, 2, 3)), overrides=[("b", 4)], seed=6, early_stop="sum < 99 after 2"),
+    )
+
+    fields = adds.store.get_record(found.record).fields
+    assert fields["overrides"] == [["b", 4]]
+    assert (fields["seed"], fields["stopped"]) == (6, "sum < 99 after 2")
+    assert find_sweep(adds.store, str(found.record)[:6]) == found.record
+    assert find_sweep(adds.store, "0" * 64) is None
+    assert [point.status for point in read_sweep(adds.store, found.record).points] == [
+        "completed",
+        "completed",
+        "not_run",
+    ]
+
+
 def test_fail_fast_begins_nothing_more(bench):
     bench.experiment("bad", "raise ValueError('no')", spec="parameters={'a': 1}")
 
@@ -103,7 +160,7 @@ def test_fail_fast_begins_nothing_more(bench):
         bench.context, asked(("a", tuple(range(20))), experiment="bad", is_fail_fast=True)
     )
 
-    assert 1 <= swept.executed < 20
+    assert swept.executed == 1
     assert "failed" in swept.stopped
     assert swept.points[-1].manifest is None
 
@@ -111,7 +168,7 @@ def test_fail_fast_begins_nothing_more(bench):
 def test_an_early_stop_ends_a_sweep_that_leads_nowhere(adds):
     swept = sweep(adds.context, asked(("a", tuple(range(20))), early_stop="sum < 100 after 3"))
 
-    assert 3 <= swept.executed < 20
+    assert swept.executed == 3
     assert swept.stopped == "sum < 100 after 3"
     whole = sweep(adds.context, asked(("a", tuple(range(20))), early_stop="sum < 2 after 3"))
     assert whole.stopped is None
@@ -191,6 +248,15 @@ def sweeper(bench, count):
     )
 
 
+def wait_for_moves(bench, count, process):
+    """Wait until the journal has grown so many times: the next thing is what comes after a move."""
+    journal, deadline = bench.store.path / "journal", time.monotonic() + 20
+    size = journal.stat().st_size
+    while count and process.poll() is None and time.monotonic() < deadline:
+        if journal.stat().st_size != size:
+            size, count = journal.stat().st_size, count - 1
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_a_sweep_that_is_stopped_again_and_again_ends_with_every_point_once(adds, number):
     count = 500
@@ -199,8 +265,11 @@ def test_a_sweep_that_is_stopped_again_and_again_ends_with_every_point_once(adds
     for turn in range(40):
         process = sweeper(adds, count)
         assert process.stdout.readline() == "asked\n"
-        if turn < 4:
-            time.sleep(chance.uniform(0.1, 0.9))
+        if turn < 6:
+            if turn % 2:
+                time.sleep(chance.uniform(0.1, 1.2))
+            else:
+                wait_for_moves(adds, chance.randint(1, 6), process)
             process.send_signal(number)
         text, complaints = process.communicate(timeout=120)
         assert process.returncode in (0, -number), complaints
@@ -208,7 +277,7 @@ def test_a_sweep_that_is_stopped_again_and_again_ends_with_every_point_once(adds
         if process.returncode == 0:
             break
 
-    assert stops >= 1
+    assert stops >= 2
     found = sweep(adds.context, asked(("a", tuple(range(count)))))
     assert (found.executed, found.cached) == (0, count)
     wanted = {"status": "completed", "experiment": "adds"}

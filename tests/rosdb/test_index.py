@@ -138,6 +138,23 @@ def test_an_index_is_made_from_nothing_but_journal_and_objects(filled, tmp_path)
     assert answers(Store.open(copy)) == expected
 
 
+def test_where_the_disk_spoils_what_is_made_the_index_is_in_memory(filled, open_store, monkeypatch):
+    """As a full disk does: the file is there, and SQLite calls it malformed."""
+    expected = answers(filled)
+    filled.close()
+    index_file.unlink(filled.path / "index.db")
+    connect = index_file.connect
+
+    def spoiled(uri):
+        if uri.startswith("file:///") and "index.db" in uri:
+            raise sqlite3.DatabaseError("database disk image is malformed")
+        return connect(uri)
+
+    monkeypatch.setattr(index_file, "connect", spoiled)
+
+    assert answers(open_store()) == expected
+
+
 def test_a_read_only_folder_is_read(filled):
     """By a process without the right to write: there the index is held in memory."""
     expected = answers(filled)

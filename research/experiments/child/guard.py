@@ -10,6 +10,7 @@ import _posixsubprocess
 import contextlib
 import errno
 import fcntl
+import functools
 import importlib.util
 import os
 import sys
@@ -345,11 +346,16 @@ def _below(path: str, root: str) -> bool:
     return path == root or path.startswith(root.rstrip("/") + "/")
 
 
-def _check_import(module: str) -> None:
+@functools.cache
+def is_forbidden(module: str) -> bool:
+    """Tell whether a module, or a package that it is in, is on the list."""
     parts = module.split(".")
-    for count in range(1, len(parts) + 1):
-        if ".".join(parts[:count]) in _State.forbidden:
-            _refuse(f"it tried to import {module!r}, which research code may not")
+    return any(".".join(parts[:count]) in _State.forbidden for count in range(1, len(parts) + 1))
+
+
+def _check_import(module: str) -> None:
+    if is_forbidden(module):
+        _refuse(f"it tried to import {module!r}, which research code may not")
 
 
 def _refuse(message: str) -> NoReturn:

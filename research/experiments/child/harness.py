@@ -5,7 +5,7 @@ the code tree that the capsule holds. It decides nothing about the outcome and i
 code tree; ``docs/format.md`` section 6 is its contract.
 
     python -P -s harness.py FOLDER           run the experiment of FOLDER
-    python -P -s harness.py FOLDER describe  print its declaration
+    python -P -s harness.py FOLDER describe  write down its declaration
 """
 
 import _thread
@@ -52,7 +52,7 @@ class Watchers:
         self._request = request
         self._packages = [os.path.realpath(path) + os.sep for path in request["loadable"]]
         self._started_with = set(sys.modules)
-        self._tops: dict[str, str] = {}
+        self._names: dict[str, str] = {}
 
     def install(self, sandbox: dict[str, Any]) -> None:
         """Begin to watch; what may not be read is not searched for modules."""
@@ -73,9 +73,10 @@ class Watchers:
 
     def write(self, handle: int, found: dict[str, Any], sandbox: dict[str, Any]) -> None:
         """Write what came of it; one refusal, even one that was swallowed, is a failure."""
-        found["loaded"] = self._loaded()
+        names = self._loaded()
+        found["loaded"] = sorted({name.partition(".")[0] for name in names})
         unseeded = self.watch.finish()
-        hidden = [name for name in found["loaded"] if name in self._request["forbidden"]]
+        hidden = [name for name in names if self.guard.is_forbidden(name)]
         if self.guard.refusals:
             error = _error("Refused", self.guard.refusals[0], self.guard.places[0])
             found = {"ok": False, "error": error}
@@ -105,16 +106,19 @@ class Watchers:
     def _loaded(self) -> list[str]:
         """Name what was imported from the installed packages, by its place, not by its name."""
         files = {getattr(sys.modules.get(name), "__file__", None) for name in self.modules()}
-        return sorted({self._top_of(file) for file in files if isinstance(file, str)} - {""})
+        return sorted({self._name_of(file) for file in files if isinstance(file, str)} - {""})
 
-    def _top_of(self, file: str) -> str:
-        """Name the top-level module that a file belongs to; empty if it is of no package."""
-        found = self._tops.get(file)
+    def _name_of(self, file: str) -> str:
+        """Name the module that a file is when it is imported; empty if it is of no package."""
+        found = self._names.get(file)
         if found is None:
             real = os.path.realpath(file)
             folder = next((each for each in self._packages if real.startswith(each)), None)
-            found = "" if folder is None else real[len(folder) :].split(os.sep)[0].split(".")[0]
-            self._tops[file] = found
+            parts = [] if folder is None else real[len(folder) :].split(os.sep)
+            if parts:
+                parts[-1] = parts[-1].partition(".")[0]  # of an extension module all its endings
+            found = ".".join(parts).removesuffix(".__init__")
+            self._names[file] = found
         return found
 
     def remember_loaded(self) -> None:
@@ -147,7 +151,7 @@ def answer(
             raise PermissionError(f"the sandbox is required, and only {sandbox['level']} was had")
         found.update(describe(request) if task == "describe" else run(request, bars))
     except BaseException as error:
-        traceback.print_exc()
+        _print_error(error, code)
         found.update({"ok": False, "error": _error_of(error, code)})
 
 
@@ -244,6 +248,28 @@ def _error_of(error: BaseException, code: str) -> dict[str, str]:
             " (not installed, and not in this run's code: declare a computed import in include)"
         )
     return _error(kind, message, _place(error, code))
+
+
+def _print_error(error: BaseException, code: str) -> None:
+    """Print where it went wrong: from the experiment's first line on, without ours around it."""
+    told = traceback.TracebackException.from_exception(error)
+    waiting: list[traceback.TracebackException | None] = [told]
+    while waiting:
+        each = waiting.pop()
+        if each is not None:
+            each.stack = _own_frames(each.stack, code)
+            waiting += [each.__cause__, each.__context__]
+    print("".join(told.format()), end="", file=sys.stderr)
+
+
+def _own_frames(stack: traceback.StackSummary, code: str) -> traceback.StackSummary:
+    ours = os.path.dirname(__file__) + os.sep
+    kept: list[traceback.FrameSummary] = []
+    for frame in stack:
+        own = frame.filename.removeprefix(code + os.sep)
+        if not frame.filename.startswith(ours) and (kept or own != frame.filename):
+            kept.append(traceback.FrameSummary(own, frame.lineno, frame.name, line=frame.line))
+    return traceback.StackSummary.from_list(kept) if kept else stack
 
 
 def _place(error: BaseException, code: str) -> str:

@@ -75,8 +75,6 @@ class Worker:
         importlib.import_module(self._request["entry"])
         self._warm_engine()
         while (line := self._next_line()) is not None:
-            if line.startswith("+"):
-                continue
             folder = f"{self._folder}/runs/{line}"
             with self._watchers.guard.between_runs():
                 result = self._go_to(folder)
