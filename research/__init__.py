@@ -55,7 +55,11 @@ HOMES: Final = {
     "simulate_portfolio": "research.simulation.portfolio",
 }
 
+# A package whose names stay together: `research.statistics.sharpe_ratio`.
+ROOMS: Final = frozenset(["statistics"])
+
 if TYPE_CHECKING:
+    from research import statistics as statistics
     from research.context import create_experiment_context as create_experiment_context
     from research.experiments.experiment import Experiment as Experiment
     from research.experiments.look_ahead import check_look_ahead as check_look_ahead
@@ -107,6 +111,8 @@ if TYPE_CHECKING:
 
 def __getattr__(name: str) -> Any:
     """Import a public name from its home when it is first asked for."""
+    if name in ROOMS:
+        return import_module(f"{__name__}.{name}")
     if name not in HOMES:
         raise AttributeError(f"module 'research' has no attribute {name!r}")
     return getattr(import_module(HOMES[name]), name)
@@ -114,4 +120,4 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     """List the public names."""
-    return sorted(HOMES)
+    return sorted([*HOMES, *ROOMS])
