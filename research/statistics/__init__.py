@@ -14,6 +14,12 @@ sources and worked examples are in `docs/statistics.md`. The rooms, from the gro
     bootstrap     confidence intervals from resampled returns; block_length: how long the blocks are
 """
 
+from research.statistics.block_length import optimal_block_length as optimal_block_length
+from research.statistics.bootstrap import Interval as Interval
+from research.statistics.bootstrap import drawdown_interval as drawdown_interval
+from research.statistics.bootstrap import sharpe_interval as sharpe_interval
+from research.statistics.clusters import TrialClusters as TrialClusters
+from research.statistics.clusters import effective_trials as effective_trials
 from research.statistics.deflation import deflated_sharpe_ratio as deflated_sharpe_ratio
 from research.statistics.deflation import expected_maximum_sharpe as expected_maximum_sharpe
 from research.statistics.deflation import independent_trials as independent_trials
