@@ -192,11 +192,13 @@ def _qualities(apart: Floats, labels: Labels) -> Floats:
 def _between_rows(distances: Floats) -> Floats:
     """Return how far apart any two trials are in their distances to all trials."""
     squares = [np.square(distances - row).sum(1) for row in distances]
-    return np.round(np.sqrt(np.array(squares)), _DIGITS)
+    found: Floats = np.round(np.sqrt(np.array(squares)), _DIGITS)
+    return found
 
 
 def _membership(labels: Labels) -> Floats:
-    return (labels[:, None] == np.arange(int(labels.max()) + 1)).astype(np.float64)
+    found: Floats = (labels[:, None] == np.arange(int(labels.max()) + 1)).astype(np.float64)
+    return found
 
 
 def _in_order(labels: Labels) -> Labels:
