@@ -177,10 +177,11 @@ def whole(name: str, value: int, least: int, most: int | None = None) -> int:
     Raises: InvalidArgument if it is not one.
     """
     number = finite(name, value)
-    if number != int(number) or number < least or (most is not None and number > most):
+    exact = int(value)  # not by way of the float: a seed has more digits
+    if number != int(number) or exact < least or (most is not None and exact > most):
         bound = f"at least {least}" if most is None else f"from {least} to {most}"
         raise InvalidArgument(name, repr(value), f"a whole number, {bound}")
-    return int(number)
+    return exact
 
 
 def _floats(values: ArrayLike, what: str) -> Floats:
