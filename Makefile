@@ -56,6 +56,9 @@ lock: ## pin every dependency anew within the bounds of pyproject.toml (needs uv
 	@echo "pin: requirements-engines.lock"
 	@$(PIN) pyproject.toml --group engines \
 		-c requirements.lock -c requirements-dev.lock -o requirements-engines.lock
+	@echo "pin: requirements-statistics.lock"
+	@$(PIN) pyproject.toml --group statistics \
+		-c requirements.lock -c requirements-dev.lock -o requirements-statistics.lock
 
 # One version of each package for every Python and system, so that one lock asks one question;
 # no address of an index, so that it installs from any.
@@ -63,16 +66,17 @@ PIN = $(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --fo
 	--generate-hashes --no-emit-index-url --no-emit-find-links \
 	--custom-compile-command "make lock"
 
-clean: ## remove .venv, .venv-engines, demo/, builds and caches (never .ros)
-	@rm -rf .venv .venv-engines demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+clean: ## remove .venv, .venv-engines, .venv-statistics, demo/, builds and caches (never .ros)
+	@rm -rf .venv .venv-engines .venv-statistics demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find benchmarks cli research rosdb tests -name __pycache__ -type d -prune -exec rm -rf {} +
 	@echo "clean"
 
 # What they measure, and how, stands in docs/benchmarks.md. B takes options: make bench B="--scale 0.1".
 # For bench-scale, N=6 is a million runs.
-.PHONY: bench bench-api bench-scale bench-sweep bench-engine check-engines
+.PHONY: bench bench-api bench-scale bench-sweep bench-engine bench-statistics bench-programmes
+.PHONY: check-engines check-statistics
 
-bench: .venv/ros.stamp ## measure the store beside its peers (bench-api, -scale, -sweep, -engine: the rest)
+bench: .venv/ros.stamp ## measure the store beside its peers (bench-api, -scale, -sweep, -engine, -statistics, -programmes: the rest)
 	@$(IN_VENV) benchmarks.store $(B)
 
 bench-api: .venv/ros.stamp
@@ -94,6 +98,17 @@ check-engines: .venv-engines/engines.stamp
 bench-engine: .venv-engines/engines.stamp
 	@$(IN_ENGINES) benchmarks.engine $(B)
 
+# The libraries that people take such figures from, likewise: our statistics beside theirs
+# (docs/statistics.md). The benchmark needs none of them.
+check-statistics: .venv-statistics/statistics.stamp
+	@.venv-statistics/bin/python -m pytest -q tests/statistics
+
+bench-statistics: .venv/ros.stamp
+	@$(IN_VENV) benchmarks.statistics $(B)
+
+bench-programmes: .venv/ros.stamp
+	@$(IN_VENV) benchmarks.programmes $(B)
+
 # A stamp stands for a finished step. A changed lock of the run time begins a new .venv.
 .venv/run.stamp: requirements.lock requirements-build.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
@@ -114,12 +129,17 @@ bench-engine: .venv-engines/engines.stamp
 	@$(INSTALL) --require-hashes -r requirements-dev.lock
 	@touch $@
 
-.venv-engines/engines.stamp: requirements-engines.lock
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
-		echo "error: $(PYTHON) is not Python 3.11 or newer; say: make PYTHON=python3.12 TARGET" >&2; exit 1; }
-	@echo "venv: .venv-engines"
-	@$(PYTHON) -m venv --clear .venv-engines
-	@echo "pip:  requirements-engines.lock"
-	@.venv-engines/bin/python -m pip install -qq --disable-pip-version-check --no-input \
-		--require-hashes -r requirements-engines.lock
-	@touch $@
+# An environment of its own, of one lock: .venv-engines/engines.stamp from requirements-engines.lock.
+define OWN_ENVIRONMENT
+.venv-$(1)/$(1).stamp: requirements-$(1).lock
+	@$$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "error: $$(PYTHON) is not Python 3.11 or newer; say: make PYTHON=python3.12 TARGET" >&2; exit 1; }
+	@echo "venv: .venv-$(1)"
+	@$$(PYTHON) -m venv --clear .venv-$(1)
+	@echo "pip:  requirements-$(1).lock"
+	@.venv-$(1)/bin/python -m pip install -qq --disable-pip-version-check --no-input \
+		--require-hashes -r requirements-$(1).lock
+	@touch $$@
+endef
+$(eval $(call OWN_ENVIRONMENT,engines))
+$(eval $(call OWN_ENVIRONMENT,statistics))
