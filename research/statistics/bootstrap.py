@@ -153,8 +153,7 @@ def _resampled_places(
     for done in range(0, resamples, width):
         shape = (rows, min(width, resamples - done))
         is_start = chance.random(shape) < 1.0 / block_length
-        is_start[0] = True
         first = (chance.random(shape) * rows).astype(np.int64)
-        # The row at which the current block began, then how far that has shifted the source.
+        # The row at which the current block began; the first row begins one in any case.
         began = np.maximum.accumulate(np.where(is_start, at, 0), axis=0)
         yield (np.take_along_axis(first, began, axis=0) + at - began) % rows

@@ -12,13 +12,9 @@ from research import statistics
 from research.statistics import bootstrap, clusters, normal
 
 OTHERS = ("arch", "jsharpe", "scipy", "skfolio", "sklearn", "statsmodels")
-pytestmark = [
-    pytest.mark.skipif(
-        any(find_spec(name) is None for name in OTHERS),
-        reason="the other libraries are not installed: make check-statistics",
-    ),
-    pytest.mark.filterwarnings("ignore"),  # what their own packages warn of
-]
+if any(find_spec(name) is None for name in OTHERS):
+    pytest.skip("no other libraries here: make check-statistics", allow_module_level=True)
+pytestmark = pytest.mark.filterwarnings("ignore")  # what their own packages warn of
 
 SHAPES = st.tuples(st.floats(-3.0, 3.0), st.floats(0.01, 20.0)).map(
     lambda drawn: (drawn[0], 1.0 + drawn[0] ** 2 + drawn[1])

@@ -77,6 +77,15 @@ def test_no_sample_has_a_kurtosis_below_one_plus_the_square_of_its_skew(returns)
     assert found.kurtosis >= (1 + found.skew**2) * (1 - 1e-9)
 
 
+def test_a_fourth_power_beyond_floats_is_none_of_the_caller_s_concern():
+    sample = np.array([1.0, -2.0, 4.0, 3.0])
+
+    one, other = statistics.moments(sample), statistics.moments(sample * 1e100)
+
+    assert other.kurtosis == one.kurtosis
+    assert other.deviation == pytest.approx(one.deviation * 1e100)
+
+
 def test_returns_follow_from_equity():
     returns = statistics.returns_from_equity([100.0, 110.0, 99.0])
 
