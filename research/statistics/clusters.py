@@ -13,15 +13,19 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from research.statistics.deflation import independent_trials
 from research.statistics.errors import InvalidArgument
 from research.statistics.samples import Floats, varied_trials
 
 Labels = NDArray[np.int64]
 
 TRIALS_MAX: Final = 2000
-"""Half a minute. Of more, take a sample of them, or `independent_trials` of their correlation."""
+"""Most of a minute. Of more, take a sample of them, or `independent_trials` of their correlation."""
 
 CLUSTERS_MAX: Final = 100
+
+STRUCTURE_LEAST: Final = 0.25
+"""A mean silhouette up to here is no substantial structure, say Kaufman and Rousseeuw."""
 
 _DIGITS: Final = 10
 _SPREAD_MIN: Final = 1e-6
@@ -38,33 +42,49 @@ class TrialClusters:
     """
 
     count: int
+    """The effective number of trials: of clusters, where there are any."""
+    has_structure: bool
+    """Whether trials fall into clusters; if not, the labels mean little."""
     labels: Labels
     silhouettes: Floats
     """How much nearer a trial is to its own cluster than to the next, from -1 to 1."""
+    mean_correlation: float
+    """Of any two trials; of a single one, 1."""
 
 
 def effective_trials(returns: ArrayLike) -> TrialClusters:
     """Count the clusters of trials whose returns move together.
 
     The number of clusters is the one at which the silhouettes are highest for how much they vary;
-    clusters that are worse than the average are then taken apart again, as long as that helps. Two
-    trials count as two unless they are equal.
+    clusters that are worse than the average are then taken apart again, as long as that helps. That
+    finds a partition of anything. Where it has no substantial structure, be it that the trials have
+    nothing in common or all the same, the number follows from their mean correlation, rounded up.
 
     Shapes: returns (T, N), a trial a column, T >= 3.
     Raises: DegenerateSample, naming the trial, if one does not vary or is not finite;
             InvalidArgument if there are more than 2,000 trials.
     Source: López de Prado and Lewis, "Detection of False Investment Strategies Using Unsupervised
-            Learning Methods", Quantitative Finance 19(9), 2019.
+            Learning Methods", Quantitative Finance 19(9), 2019; Kaufman and Rousseeuw, "Finding
+            Groups in Data", 1990 (what is structure).
     """
     table = varied_trials(returns)
-    if table.shape[1] > TRIALS_MAX:
-        raise InvalidArgument("returns", f"of {table.shape[1]} trials", f"of at most {TRIALS_MAX}")
-    distances = np.sqrt(np.maximum(0.0, 0.5 * (1.0 - correlations(table))))
+    trials = table.shape[1]
+    if trials > TRIALS_MAX:
+        raise InvalidArgument("returns", f"of {trials} trials", f"of at most {TRIALS_MAX}")
+    alike = correlations(table)
+    distances = np.sqrt(np.maximum(0.0, 0.5 * (1.0 - alike)))
     labels = _in_order(_clustered(distances))
+    silhouettes = _silhouettes(_between_rows(distances), labels)
+    has_structure = bool(silhouettes.mean() > STRUCTURE_LEAST)
+    pairs = trials * (trials - 1)
+    mean = float(np.round((alike.sum() - trials) / pairs, _DIGITS)) if pairs else 1.0
+    alone = independent_trials(trials, min(max(mean, 0.0), 1.0))
     return TrialClusters(
-        count=int(labels.max()) + 1,
+        count=int(labels.max()) + 1 if has_structure else math.ceil(round(alone, 6)),
+        has_structure=has_structure,
         labels=labels,
-        silhouettes=_silhouettes(_between_rows(distances), labels),
+        silhouettes=silhouettes,
+        mean_correlation=mean,
     )
 
 

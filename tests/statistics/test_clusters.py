@@ -1,6 +1,7 @@
 """The effective number of trials: planted clusters are found, and nothing but likeness counts."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -30,6 +31,7 @@ def test_what_was_planted_is_found(cluster_count, trial_count, correlation):
     found = statistics.effective_trials(returns)
 
     assert found.count == cluster_count
+    assert found.has_structure
     np.testing.assert_array_equal(found.labels, owner)
     assert found.silhouettes.min() > 0.0
 
@@ -82,6 +84,25 @@ def test_the_hierarchy_merges_the_two_clusters_that_add_least_to_the_variance_wi
         for which, group in enumerate(groups):
             expected[group] = which
         np.testing.assert_array_equal(labels, clusters._in_order(expected))
+
+
+@pytest.mark.parametrize("trial_count", [3, 20, 100, 300])
+def test_trials_that_have_nothing_in_common_all_count(trial_count):
+    found = statistics.effective_trials(np.random.default_rng(1).normal(size=(750, trial_count)))
+
+    assert not found.has_structure
+    assert trial_count * 0.98 <= found.count <= trial_count
+    assert found.mean_correlation == pytest.approx(0.0, abs=0.02)
+
+
+def test_variants_of_one_idea_count_for_few():
+    returns, _ = planted(2, 1, 100, 0.9)
+
+    found = statistics.effective_trials(returns)
+
+    assert not found.has_structure
+    assert found.mean_correlation == pytest.approx(0.9, abs=0.02)
+    assert found.count == math.ceil(statistics.independent_trials(100, found.mean_correlation))
 
 
 def test_equal_trials_are_one():
