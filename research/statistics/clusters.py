@@ -20,7 +20,7 @@ from research.statistics.samples import Floats, varied_trials
 Labels = NDArray[np.int64]
 
 TRIALS_MAX: Final = 2000
-"""Most of a minute. Of more, take a sample of them, or `independent_trials` of their correlation."""
+"""Most of a minute. Of more, take a sample, or `independent_trials` of their correlation."""
 
 CLUSTERS_MAX: Final = 100
 
