@@ -9,18 +9,23 @@ from rosdb.canonical import encode as encode_value
 from rosdb.check import Fault, FileFault, JournalState, Report
 from rosdb.collect import Collected, CollectionPlan
 from rosdb.disk import create_file, remove_folder, replace_file
+from rosdb.facts import flatten
+from rosdb.fields import FIELDS
 from rosdb.folders import put_files, put_folder, write_blob, write_folder
+from rosdb.found_runs import FoundRuns, one_type
+from rosdb.instants import parse_instant
 from rosdb.journal import Move
 from rosdb.layout import FOLDER
 from rosdb.leases import SharedLease
 from rosdb.objects import Kind, Link, ObjectId, Record, id_of, record_id
-from rosdb.query import flatten, parse_instant
 from rosdb.refs import (
     DATASETS,
     NAMES,
+    NOTES,
     PROMOTIONS,
     REPLAYS,
     RUNS,
+    TAGS,
     check_label,
     check_run_name,
 )
@@ -34,12 +39,15 @@ from rosdb.trees import MODE_FILE, Entry
 
 __all__ = [
     "DATASETS",
+    "FIELDS",
     "FOLDER",
     "MODE_FILE",
     "NAMES",
+    "NOTES",
     "PROMOTIONS",
     "REPLAYS",
     "RUNS",
+    "TAGS",
     "UTF8",
     "WIDTHS",
     "Collected",
@@ -48,6 +56,7 @@ __all__ = [
     "Entry",
     "Fault",
     "FileFault",
+    "FoundRuns",
     "JournalState",
     "Kind",
     "Link",
@@ -71,6 +80,7 @@ __all__ = [
     "errors",
     "flatten",
     "id_of",
+    "one_type",
     "parse_instant",
     "put_files",
     "put_folder",

@@ -36,6 +36,7 @@ Value = Any  # nil, bool, int, float, str, bytes, list, dict with text keys, Ext
 # What msgpack takes and gives back unchanged, and is not canonical: a NaN of another pattern, and a
 # time, an ext type that it knows. The same bytes within a text cost a second look, and no more.
 _SUSPECT: Final = re.compile(rb"\xcb[\x7f\xff][\xf0-\xff]|[\xd6\xd7]\xff|\xc7.\xff", re.DOTALL)
+_SUSPECT_TIME: Final = re.compile(rb"\xc7.\xff", re.DOTALL)
 
 
 def encode(value: Value) -> bytes:
@@ -83,13 +84,28 @@ def decode_counted(data: bytes) -> tuple[Value, int]:
         raise NotCanonical(f"not msgpack ({type(error).__name__})") from None
     # Every laxity of msgpack (long forms, unsorted or doubled keys, 32-bit floats, other NaNs)
     # changes the bytes on the way back. So one comparison refuses them all.
-    if seen.is_strange or seen.inner_count >= DEPTH_MAX or _SUSPECT.search(data):
+    if seen.is_strange or seen.inner_count >= DEPTH_MAX or _is_suspect(data):
         again = encode(value)
     else:
         again = _packed(value)  # in order as it is, and with nothing in it that is not plain
     if again != data:
         raise NotCanonical("does not re-encode to the same bytes")
     return value, seen.link_count
+
+
+def _is_suspect(data: bytes) -> bool:
+    # Two bytes are looked for ten times as fast as a pattern is; most data has none of these.
+    may_be = (
+        b"\xcb\x7f" in data
+        or b"\xcb\xff" in data
+        or b"\xd6\xff" in data
+        or b"\xd7\xff" in data
+        or _SUSPECT_TIME.search(data) is not None
+    )
+    return may_be and _SUSPECT.search(data) is not None
+
+
+_CONTAINERS: Final = frozenset([dict, list])
 
 
 class _Seen:
@@ -102,21 +118,21 @@ class _Seen:
         """Containers that hold containers: one fewer than the depth can be, at the most."""
 
     def see_list(self, items: list[Value]) -> list[Value]:
-        for item in items:
-            if type(item) is list or type(item) is dict:
-                self.inner_count += 1
-                break
+        if not _CONTAINERS.isdisjoint(map(type, items)):
+            self.inner_count += 1
         return items
 
     def see_map(self, pairs: list[tuple[Value, Value]]) -> dict[Value, Value]:
         value = dict(pairs)
-        keys = [pair[0] for pair in pairs]
-        if not {str}.issuperset(map(type, keys)) or keys != sorted(value):
+        try:
+            keys = sorted(value)
+        except TypeError:  # some are bytes
+            keys = []
+        # Sorted keys are of one type, so that the first tells of all; a key twice is one too few.
+        if pairs and (keys != [pair[0] for pair in pairs] or type(keys[0]) is not str):
             self.is_strange = True
-        for _, item in pairs:
-            if type(item) is list or type(item) is dict:
-                self.inner_count += 1
-                break
+        if not _CONTAINERS.isdisjoint(map(type, value.values())):
+            self.inner_count += 1
         return value
 
     def see_ext(self, code: int, data: bytes) -> Value:

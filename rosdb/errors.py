@@ -162,6 +162,12 @@ class BadExpression(StoreError):
         self.column = column
         self.reason = reason
 
+    @property
+    def hint(self) -> str:  # type: ignore[override]
+        """What stands at the column."""
+        rest = " ".join(self.text[self.column - 1 :].split())
+        return f"it is read up to: {rest[:40]}{'…' if len(rest) > 40 else ''}" if rest else ""
+
 
 class ObjectMissing(StoreError):
     """Nothing is stored under an id."""

@@ -2,32 +2,28 @@
 
 Owns ``index.db``, a cache (Law 4): whatever stands in it was read from the journal and the
 objects, and it can be deleted at any time. It holds how far it has read the journal, so that a
-reader reads the tail only. It knows by name the three records that a question is about (run,
-recipe, outcome) and the status between them, and nothing of markets.
+reader reads the tail only. What a move makes of its tables, ``index_rows`` knows.
 """
 
 import contextlib
-import re
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from rosdb import disk, index_file, refs, run_rows
+from rosdb import disk, index_file, run_rows
 from rosdb.errors import JournalDamaged, StoreError, StoreLocked
-from rosdb.journal import NO_ENTRY, START, Journal, Move, Position
+from rosdb.facts import PREFIXES
+from rosdb.index_rows import Applied, Rows, is_run_ref
+from rosdb.journal import NO_ENTRY, START, Journal, Position
 from rosdb.objects import Kind, Link, ObjectId, Record
-from rosdb.query import Sql, compile_sort, fact_order, fact_rows, flatten
+from rosdb.query import Sql, compile_sort, fact_order
 from rosdb.run_rows import RunRow
 
-_INSERT_FACT: Final = "INSERT OR REPLACE INTO facts VALUES (?, ?, ?, ?, ?)"
 _WAITING_MAX: Final = 10_000
-_RUN_REF: Final = re.compile(rf"{refs.RUNS}([0-9a-f]{{64}})")
-
-# What a record may raise that calls itself a run, a status or an outcome and is not one.
-_UNREADABLE: Final = (StoreError, LookupError, TypeError, ValueError, AttributeError)
-_UNBINDABLE: Final = (OverflowError, sqlite3.InterfaceError, sqlite3.ProgrammingError)
+_MANY_BYTES: Final = 100_000
+"""A journal that is longer is of some thousand runs."""
 
 
 class Index:
@@ -127,6 +123,17 @@ class Index:
         )
         return [Link(row[0], Kind.RECORD) for row in rows]
 
+    def marks(self, run_id: ObjectId) -> list[tuple[str, str]]:
+        """List what was said of a run after it ended: ``(tag, LABEL)``, ``(sweep, ID)``."""
+        asked = "SELECT space, value FROM marks WHERE run = ? ORDER BY space, value"
+        return self._rows(asked, (run_id.digest,))
+
+    def fact_names(self) -> list[str]:
+        """List what any run has had, as filters name it."""
+        rows = self._rows("SELECT space, name FROM keys ORDER BY space, name")
+        prefixes = {space: prefix for prefix, space in PREFIXES.items()}
+        return [prefixes[space] + name for space, name in rows if space in prefixes]
+
     def mark(self, run_id: ObjectId, status: str) -> None:
         """Note what a run turned out to be, in the cache only (its process died)."""
         with self._alone, contextlib.suppress(sqlite3.OperationalError):
@@ -143,9 +150,11 @@ class Index:
             "seq, run, experiment, name, IFNULL(noted, status), kind, created_at_ns, recipe,"
             " outcome, dataset, version, replay_of, seconds"
         )
+        # The number of a key is of the order in which keys were met.
+        facts = "run, space, name, num, txt", "facts LEFT JOIN keys ON id = key"
         return tuple(
             self._rows(f"SELECT {columns} FROM {table} ORDER BY 1, 2, 3")
-            for columns, table in (("*", "refs"), (runs, "runs"), ("*", "facts"))
+            for columns, table in (("*", "refs"), (runs, "runs"), facts, ("*", "marks"))
         )
 
     def _open(self) -> sqlite3.Connection:
@@ -231,7 +240,12 @@ class Index:
         self._db.execute("BEGIN IMMEDIATE")
         try:
             position = self._position()
-            waiting: dict[str, tuple[Move, int, int]] = {}
+            # Many rows are put faster than they are put in order one by one.
+            is_bulk = position == Position() and self._journal.bytes_behind(position) > _MANY_BYTES
+            if is_bulk:
+                self._db.execute("DROP INDEX facts_num")
+            rows = Rows(self._db, self._load)
+            waiting: dict[str, Applied] = {}
             for entry in self._journal.entries(position):
                 # An entry has more bytes than moves, so offsets and counts make one order.
                 for moved, move in enumerate(entry.moves, start=position.offset):
@@ -239,12 +253,15 @@ class Index:
                     # Of a run its last state tells all; it keeps its place, which is its age.
                     is_next = before is not None and None not in (before[0].new, move.new)
                     if len(waiting) >= _WAITING_MAX or (
-                        before is not None and not (is_next and _RUN_REF.fullmatch(move.ref))
+                        before is not None and not (is_next and is_run_ref(move.ref))
                     ):
-                        self._apply_all(waiting)
+                        rows.apply(waiting.values())
+                        waiting.clear()
                     waiting[move.ref] = (move, moved, position.offset)
                 position = entry.end
-            self._apply_all(waiting)
+            rows.apply(waiting.values())
+            if is_bulk:
+                self._db.execute(index_file.FACTS_IN_ORDER)
             # Another process may have written these entries a moment ago, unsynced as yet.
             self._journal.sync(position)
             self._db.executemany(
@@ -264,112 +281,6 @@ class Index:
         if type(offset) is not int or offset < START or type(head) is not bytes:
             raise sqlite3.DatabaseError("no position stands where one belongs")
         return Position(offset=offset, head=head)
-
-    def _apply_all(self, waiting: dict[str, tuple[Move, int, int]]) -> None:
-        for each in waiting.values():
-            self._apply(*each)
-        waiting.clear()
-
-    def _apply(self, move: Move, moved: int, entry: int) -> None:
-        if move.new is None:
-            self._db.execute("DELETE FROM refs WHERE name = ?", (move.ref,))
-        else:
-            self._db.execute(
-                "INSERT OR REPLACE INTO refs VALUES (?, ?, ?, ?, ?)",
-                (move.ref, move.new.digest, int(move.new.kind), moved, entry),
-            )
-        if move.ref.startswith(refs.NAMES):
-            for target in (move.old, move.new):
-                if target is not None:
-                    self._name_run(target.digest)
-        elif match := _RUN_REF.fullmatch(move.ref):
-            run = bytes.fromhex(match[1])
-            if move.new is None:
-                self._db.execute("DELETE FROM runs WHERE run = ?", (run,))
-            else:
-                self._apply_run(run, move.new)
-
-    def _name_run(self, run: bytes) -> None:
-        """Set a run's name: the last one given to it that still leads to it."""
-        self._db.execute(
-            "UPDATE runs SET name = (SELECT substr(name, ?) FROM refs WHERE digest = runs.run"
-            " AND name BETWEEN ? AND ? ORDER BY moved DESC LIMIT 1) WHERE run = ?",
-            (len(refs.NAMES) + 1, refs.NAMES, refs.NAMES + "\U0010ffff", run),
-        )
-
-    def _apply_run(self, run: bytes, link: Link) -> None:
-        try:
-            record = self._load(link)
-            if record.schema == "run/v1":
-                self._insert_run(run, record)
-            elif record.schema == "status/v1":
-                self._update_run(run, record)
-        except (*_UNREADABLE, *_UNBINDABLE):
-            self._note_damage(run)
-
-    def _note_damage(self, run: bytes) -> None:
-        """Keep a run's row: one damaged object must not hide history; the check names it."""
-        self._db.execute(
-            "INSERT INTO runs (run, experiment, kind, status, recipe)"
-            " VALUES (?, '?', 'run', 'damaged', zeroblob(32)) ON CONFLICT (run) DO UPDATE SET"
-            " status = 'damaged', experiment = IFNULL(experiment, '?'),"
-            " kind = IFNULL(kind, 'run')",
-            (run,),
-        )
-
-    def _insert_run(self, run: bytes, record: Record) -> int | None:
-        recipe = self._load(record.links["recipe"])
-        dataset = record.fields["dataset"] or {}
-        replay_of = record.links.get("replay_of")
-        # It may have been here before, and have been moved away.
-        self._db.execute("DELETE FROM runs WHERE run = ?", (run,))
-        cursor = self._db.execute(
-            "INSERT INTO runs (run, experiment, status, kind, created_at_ns, recipe, dataset,"
-            " version, replay_of) VALUES (?, ?, 'pending', ?, ?, ?, ?, ?, ?)",
-            (
-                run,
-                recipe.fields["experiment"],
-                record.fields["kind"],
-                record.fields["created_at_ns"],
-                record.links["recipe"].digest,
-                dataset.get("name"),
-                dataset.get("version"),
-                None if replay_of is None else replay_of.digest,
-            ),
-        )
-        self._name_run(run)
-        parameters = dict(flatten(recipe.fields["parameters"]))
-        parameters.setdefault("seed", recipe.fields["seed"])
-        self._db.executemany(_INSERT_FACT, fact_rows(cursor.lastrowid, "p", parameters))
-        return cursor.lastrowid
-
-    def _update_run(self, run: bytes, record: Record) -> None:
-        seq = self._seq(run)
-        if seq is None:
-            try:
-                seq = self._insert_run(run, self._load(record.links["run"]))
-            except (*_UNREADABLE, *_UNBINDABLE):
-                # Its question cannot be read; how it ended can.
-                self._note_damage(run)
-                seq = self._seq(run)
-        outcome = record.links.get("outcome")
-        self._db.execute(
-            "UPDATE runs SET status = ?, noted = NULL, seconds = ?, outcome = ? WHERE run = ?",
-            (
-                record.fields["status"],
-                record.fields["seconds"],
-                None if outcome is None else outcome.digest,
-                run,
-            ),
-        )
-        self._db.execute("DELETE FROM facts WHERE run = ? AND space = 'm'", (seq,))
-        if outcome is not None:
-            metrics = self._load(outcome).fields["metrics"]
-            self._db.executemany(_INSERT_FACT, fact_rows(seq, "m", metrics))
-
-    def _seq(self, run: bytes) -> int | None:
-        row = self._db.execute("SELECT seq FROM runs WHERE run = ?", (run,)).fetchone()
-        return None if row is None else int(row[0])
 
 
 def _between(prefix: str) -> tuple[str, str]:

@@ -14,7 +14,7 @@ from typing import BinaryIO, Final, TypeVar
 from rosdb import blob_file, blob_stream, chunks, codec, disk, pack_file
 from rosdb.errors import NotCanonical, ObjectCorrupt, ObjectMissing
 from rosdb.loose import LooseObjects
-from rosdb.objects import Kind, ObjectId, Record, decode_record
+from rosdb.objects import Kind, ObjectId, Record, decode_record, skim_record
 from rosdb.pack_file import Damaged, Entry
 from rosdb.pack_window import Windows
 from rosdb.packs import Packs, Place
@@ -93,16 +93,22 @@ class Objects:
         found, content = self._search(object_id, packed, lambda: self.loose.load(object_id))
         return _of_kind(object_id, found, kind), content
 
-    def load_record(self, object_id: ObjectId) -> Record:
+    def load_record(
+        self, object_id: ObjectId, decode: Callable[[bytes], Record] = decode_record
+    ) -> Record:
         """Return a record, verified.
 
         Raises: ObjectMissing, ObjectCorrupt.
         """
         content = self.load(object_id, Kind.RECORD)[1]
         try:
-            return decode_record(content)
+            return decode(content)
         except NotCanonical as error:
             raise ObjectCorrupt(str(object_id), error.reason) from None
+
+    def skim_record(self, object_id: ObjectId) -> Record:
+        """Return a record that hashes to its id, its form not checked: for the index."""
+        return self.load_record(object_id, skim_record)
 
     def open_content(self, object_id: ObjectId, kind: Kind) -> BinaryIO:
         """Open an object's content as a seekable file; a range reads its chunks only.

@@ -73,6 +73,7 @@ class Packs:
         self._temporary = temporary_folder
         self._layers: dict[str, Layer] = {}
         self._order: list[PackIndex] = []
+        self._last: tuple[PackIndex, ...] = ()  # what was stored together is asked for together
         # Who commits run after run has its own in many small packs, and asks for them in a moment.
         self._own: dict[bytes, list[Place]] = {}
         self._own_layers: set[str] = set()
@@ -85,19 +86,18 @@ class Packs:
         self._left_alone: set[str] = set()
         self._rebuilt_count = 0
         self._open: OrderedDict[str, PackFile] = OrderedDict()
-        self._is_listed = False
-        self._is_verified = False
+        self._is_listed = self._is_verified = False
 
     def places(self, digest: bytes) -> Iterator[Place]:
         """List where an object is said to be, without looking at the folder again."""
         self.list_once()
         own = self._own.get(digest, ())
         yield from (place for place in own if place.pack in self._names)
-        for index in self._order:
-            found = index.find(digest)
-            if found is not None:
+        for index in dict.fromkeys((*self._last, *self._order)):
+            if found := index.find(digest):
                 place = Place(index.pack_names[found[0]], found[1])
                 if place.pack in self._names and place not in own:
+                    self._last = (index,)
                     yield place
 
     def has(self, digest: bytes) -> bool:
@@ -329,7 +329,7 @@ class Packs:
         self._layers.clear()
         self._own.clear()
         self._own_layers.clear()
-        self._order.clear()
+        self._sort()
         self._names.clear()
         self._small.clear()
         self._unmeasured.clear()
@@ -358,6 +358,7 @@ class Packs:
         others = [each for name, each in self._layers.items() if name not in self._own_layers]
         others.sort(key=lambda layer: -layer.index.count)
         self._order = [layer.index for layer in others]
+        self._last = ()
 
     def _rebuild(self, name: str) -> None:
         """Make a pack's index from the pack itself."""

@@ -15,6 +15,9 @@ NAMES: Final = "names/"
 DATASETS: Final = "datasets/"
 REPLAYS: Final = "replays/"
 PROMOTIONS: Final = "promotions/"
+SWEEPS: Final = "sweeps/"
+TAGS: Final = "tags/"
+NOTES: Final = "notes/"
 
 NAME_BYTES_MAX: Final = 255
 PREFIX_DIGITS_MIN: Final = 4

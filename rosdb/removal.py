@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from rosdb import disk, turnstile
-from rosdb.errors import BadName
+from rosdb.errors import BadName, StoreError
 from rosdb.object_store import Objects
 from rosdb.objects import ObjectId
 
@@ -92,6 +92,17 @@ class Writers:
                 self._count -= 1
                 if self._count == 0:
                     self._held.close()
+
+
+@contextlib.contextmanager
+def still(folder: Path, objects: Objects, writers: Writers) -> Iterator[None]:
+    """Let nothing be moved or removed meanwhile; on a disk that is only read nobody does."""
+    with contextlib.ExitStack() as held:
+        with contextlib.suppress(StoreError):
+            finish(folder, objects)
+            held.enter_context(disk.exclusive_lock(folder / "merge.lock"))
+            held.enter_context(writers.writing())
+        yield
 
 
 def remove(folder: Path, objects: Objects, packs: Iterable[str], loose: Iterable[ObjectId]) -> None:

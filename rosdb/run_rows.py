@@ -8,13 +8,17 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from rosdb.facts import PARAMETERS
 from rosdb.objects import Kind, Link
 from rosdb.query import FactOrder, Sql
 
 Ask = Callable[[str, Sequence[Any]], list[Any]]
 """Runs SQL with values bound to it, and returns the rows."""
 
-_RUN: Final = "r.run, r.experiment, r.name, r.status, r.kind, r.recipe, r.outcome"
+_RUN: Final = (
+    "r.run, r.experiment, r.name, r.status, r.kind, r.recipe, r.outcome,"
+    " EXISTS (SELECT 1 FROM marks WHERE run = r.run)"
+)
 _WALK_MAX: Final = 20_000
 """How many facts are walked for a page, before all runs are sorted after all."""
 
@@ -30,6 +34,8 @@ class RunRow:
     kind: str
     recipe: Link
     outcome: Link | None
+    is_marked: bool = False
+    """Something was said of it after it ended: a tag, a note, a sweep, a promotion."""
 
 
 def listed(ask: Ask, where: Sql, sort: Sql | None, limit: int | None) -> Iterator[RunRow]:
@@ -42,26 +48,27 @@ def listed(ask: Ask, where: Sql, sort: Sql | None, limit: int | None) -> Iterato
 
 def first_page(ask: Ask, where: Sql, order: FactOrder, limit: int) -> Iterator[RunRow] | None:
     """List the first runs by a metric or a parameter; None if a walk does not find so many."""
-    values = (order.space, order.key)
-    probe = "SELECT EXISTS (SELECT 1 FROM facts WHERE space = ? AND key = ?{})"
-    if order.is_bare and ask(probe.format(""), ("p", order.key))[0][0]:
+    found = dict(ask("SELECT space, id FROM keys WHERE name = ?", (order.key,)))
+    key = found.get(order.space)
+    probe = "SELECT EXISTS (SELECT 1 FROM facts WHERE key = ?{})"
+    if order.is_bare and PARAMETERS in found and ask(probe.format(""), (found[PARAMETERS],))[0][0]:
         return None
     # Text goes below numbers: it comes first where the order ascends.
-    if not order.descending and ask(probe.format(" AND num IS NULL"), values)[0][0]:
+    if not order.descending and ask(probe.format(" AND num IS NULL"), (key,))[0][0]:
         return None
     way = "DESC" if order.descending else "ASC"
     sql = (
-        f"SELECT {_RUN} FROM (SELECT run, num FROM facts WHERE space = ? AND key = ?"
+        f"SELECT {_RUN} FROM (SELECT run, num FROM facts WHERE key = ?"
         f" AND num IS NOT NULL ORDER BY num {way}, run DESC LIMIT {_WALK_MAX}) f"
         f" CROSS JOIN runs r ON r.seq = f.run WHERE {where.text}"
         f" ORDER BY f.num {way}, f.run DESC LIMIT ?"
     )
-    rows = ask(sql, (*values, *where.values, limit))
+    rows = ask(sql, (key, *where.values, limit))
     return map(_run_row, rows) if len(rows) == limit else None
 
 
 def _run_row(row: Sequence[Any]) -> RunRow:
-    run, experiment, name, status, kind, recipe, outcome = row
+    run, experiment, name, status, kind, recipe, outcome, is_marked = row
     return RunRow(
         run_id=Link(run, Kind.RECORD),
         experiment=experiment,
@@ -70,4 +77,5 @@ def _run_row(row: Sequence[Any]) -> RunRow:
         kind=kind,
         recipe=Link(recipe, Kind.RECORD),
         outcome=None if outcome is None else Link(outcome, Kind.RECORD),
+        is_marked=bool(is_marked),
     )

@@ -27,6 +27,7 @@ from rosdb import (
 )
 from rosdb.collect import GRACE_SECONDS, CollectionPlan
 from rosdb.errors import BadSetting, ObjectCorrupt, ObjectMissing, StoreError
+from rosdb.found_runs import FoundRuns
 from rosdb.index import Index
 from rosdb.journal import Move
 from rosdb.leases import Leases, SharedLease
@@ -130,8 +131,7 @@ class Store:
                 transaction.commit()
             finally:
                 transaction.abandon()
-        # What is committed is committed: no trouble with a merge may say otherwise.
-        with contextlib.suppress(StoreError):
+        with contextlib.suppress(StoreError):  # what is committed is committed, merged or not
             self.merge_packs()
 
     def writing(self) -> AbstractContextManager[None]:
@@ -160,13 +160,8 @@ class Store:
         self._caught_up()  # an index that has read further than there is knows of more refs
         removal.finish(self.path, self._objects)
         older_than_ns = disk.now_ns() - round(grace_seconds * 1e9) if grace_seconds > 0 else None
-        return CollectionPlan(
-            self.path,
-            self._objects,
-            self._journal,
-            lambda: StatCache(self.path / "stat.db").clear(),
-            older_than_ns,
-        )
+        clear = StatCache(self.path / "stat.db").clear
+        return CollectionPlan(self.path, self._objects, self._journal, clear, older_than_ns)
 
     def put_blob(self, data: bytes | bytearray | memoryview) -> Link:
         """Put bytes; the id is what ``b3sum`` prints for them."""
@@ -225,12 +220,7 @@ class Store:
 
         Raises: ObjectMissing, ObjectCorrupt.
         """
-        if object_id.kind is Kind.RECORD:
-            return list(self.get_record(object_id).links.values())
-        found = self._objects.verify(object_id)
-        if found.kind is not object_id.kind:
-            raise ObjectCorrupt(str(object_id), f"a {found.kind.name.lower()} by its header")
-        return []
+        return verify.verify_object(self._objects, object_id)
 
     def verify_closure(
         self, starts: Iterable[ObjectId]
@@ -317,16 +307,28 @@ class Store:
         limit: int | None = None,
         since_ns: int | None = None,
         conditions: Mapping[str, Any] | None = None,
-    ) -> Iterator[RunRow]:
+    ) -> FoundRuns:
         """List runs, newest first: those for which ``where`` holds and the conditions are equal.
 
         ``conditions`` compares columns exactly: ``experiment``, ``status``, ``recipe``, ``kind``.
 
         Units:  since_ns in nanoseconds since 1970 UTC.
-        Raises: BadExpression.
+        Raises: BadExpression, when the first run is asked for.
         """
-        wanted = query.compile_question(where, conditions or {}, since_ns, self._now_ns())
-        yield from self._caught_up().runs(wanted, sort, limit)
+
+        def ask() -> Iterator[RunRow]:
+            wanted = query.compile_question(where, conditions or {}, since_ns, self._now_ns())
+            return self._caught_up().runs(wanted, sort, limit)
+
+        return FoundRuns(ask, self.get_record)
+
+    def marks(self, run_id: ObjectId) -> list[tuple[str, str]]:
+        """List what was said of a run later: ``("tag", LABEL)``, ``("sweep", ID)``."""
+        return self._caught_up().marks(run_id)
+
+    def fact_names(self) -> list[str]:
+        """List what any run has had: ``metrics.K`` and ``params.K``."""
+        return self._caught_up().fact_names()
 
     def lease(self, run_id: ObjectId) -> AbstractContextManager[None]:
         """Hold the kernel's word that a run's process lives; it ends with the process."""
@@ -362,13 +364,8 @@ class Store:
 
         Quick: structure and checksums, not the content. An index that differs is rebuilt.
         """
-        fresh = Index(None, self._journal, self._objects.load_record)
-        with contextlib.ExitStack() as held:
-            # That nothing is moved or removed meanwhile; on a disk that is only read nobody does.
-            with contextlib.suppress(StoreError):
-                removal.finish(self.path, self._objects)
-                held.enter_context(disk.exclusive_lock(self.path / "merge.lock"))
-                held.enter_context(self._writers.writing())
+        fresh = Index(None, self._journal, self._objects.skim_record)
+        with removal.still(self.path, self._objects, self._writers):
             report = check.check(
                 self._objects, self._journal, self._caught_up, fresh, advance, is_quick=is_quick
             )
@@ -390,7 +387,7 @@ class Store:
 
     def _opened(self) -> Index:
         if self._index is None:
-            self._index = Index(self.path / "index.db", self._journal, self._objects.load_record)
+            self._index = Index(self.path / "index.db", self._journal, self._objects.skim_record)
             self._ref_tail = RefTail(self._journal, self._index)
         return self._index
 

@@ -293,6 +293,19 @@ def _note_bad(findings: Findings, digest: bytes, place: Place | None, reason: st
     findings.bad_copies.setdefault(digest, []).append(f"{reason} ({where})")
 
 
+def verify_object(objects: Objects, object_id: Link) -> list[Link]:
+    """Re-hash an object in bounded memory; return what it links to.
+
+    Raises: ObjectMissing, ObjectCorrupt.
+    """
+    if object_id.kind is Kind.RECORD:
+        return list(objects.load_record(object_id).links.values())
+    found = objects.verify(object_id)
+    if found.kind is not object_id.kind:
+        raise ObjectCorrupt(str(object_id), f"a {found.kind.name.lower()} by its header")
+    return []
+
+
 def verify_closure(
     verify: Callable[[Link], list[Link]], waiting: list[Link]
 ) -> tuple[int, dict[ObjectId, ObjectMissing | ObjectCorrupt]]:

@@ -2,6 +2,7 @@
 
 import math
 import operator
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,8 +10,9 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from rosdb import RunRow, Store, errors, parse_instant, run_rows
-from rosdb.query import compile_sort, compile_where, flatten
+from rosdb import ObjectId, RunRow, Store, errors, parse_instant, run_rows
+from rosdb.facts import flatten
+from rosdb.query import compile_sort, compile_where
 
 NOW_NS = 1_800_000_000_000_000_000
 DAY_NS = 86_400_000_000_000
@@ -29,6 +31,11 @@ class Run:
     dataset: tuple[str, str] | None = ("sp500", "1")
     kind: str = "run"
     seconds: float | None = 1.5
+    tags: tuple[str, ...] = ()
+    note: str | None = None
+    sweep: int | None = None
+    promoted: tuple[str, ...] = ()
+    replay_of: int | None = None
 
 
 RUNS = [
@@ -36,20 +43,43 @@ RUNS = [
         experiment="sma",
         parameters={"fast": 10, "costs": {"fee": 0.5}, "sharpe": 7.0},
         metrics={"sharpe": 1.5},
+        tags=("paper", "baseline"),
+        note="Vendor restated 3 % of the ROWS_",
+        promoted=("momentum", "momentum-2"),
     ),
-    Run(experiment="sma", parameters={"fast": 20, "costs": {"fee": 0.0}}, metrics={"sharpe": -0.5}),
+    Run(
+        experiment="sma",
+        parameters={"fast": 20, "costs": {"fee": 0.0}},
+        metrics={"sharpe": -0.5},
+        tags=("paper",),
+        sweep=0,
+    ),
     Run(experiment="sma", parameters={"fast": 20.0}, metrics={"sharpe": math.nan, "n": 3}),
     Run(experiment="sma", parameters={"fast": "20"}, metrics={"sharpe": "high"}, name="best"),
     Run(experiment="gamma", parameters={"steps": [{"multiple": 1.05}, 2]}, metrics={"ok": True}),
-    Run(experiment="gamma", parameters={"ok": False, "label": HOSTILE}, metrics={"n": 2**53}),
+    Run(
+        experiment="gamma",
+        parameters={"ok": False, "label": HOSTILE},
+        metrics={"n": 2**53},
+        note=HOSTILE,
+        sweep=1,
+    ),
     Run(experiment="gamma", parameters={"label": "a \"b\" 'c' \\"}, metrics={"sharpe": 2}),
     Run(experiment="x-1", parameters={}, metrics={"sharpe": math.inf}, seconds=0.25, name="007"),
     Run(experiment="x-1", parameters={"sharpe": 9.0}, metrics={}, status="failed", seconds=None),
     Run(experiment="x-1", parameters={"fast": None}, metrics={}, status="pending", dataset=None),
     Run(experiment="é", parameters={"n": -7}, metrics={}, status="running", dataset=("bars", "2")),
-    Run(experiment="sma", parameters={"fast": 20}, metrics={"n": 0}, kind="replay", seconds=1e3),
+    Run(
+        experiment="sma",
+        parameters={"fast": 20},
+        metrics={"n": 0},
+        kind="replay",
+        seconds=1e3,
+        replay_of=1,
+        sweep=0,
+        note="é%\\",
+    ),
 ]
-LABELS = [None, "best", "007", "", "nothing"]
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +91,13 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> Any:
     places = {}
     for place, run in enumerate(RUNS):
         places[str(put(store, place, run))] = place
+    IDS[:] = places
+    for number in (0, 1):
+        members = [ObjectId.from_hex(IDS[p]) for p, run in enumerate(RUNS) if run.sweep == number]
+        with store.transaction() as tx:
+            links = {f"{n:07}": member for n, member in enumerate(members)}
+            SWEEPS[number] = str(sweep := tx.put_record("sweep/v1", {"number": number}, links))
+            tx.move_ref(f"sweeps/{sweep}", sweep, expected=None)
 
     def ask(where: str, **options: Any) -> list[int]:
         return [places[str(row.run_id)] for row in store.runs(where, **options)]
@@ -76,7 +113,10 @@ def put(store: Store, place: int, run: Run) -> Any:
         )
         dataset = run.dataset and {"name": run.dataset[0], "version": run.dataset[1]}
         fields = {"created_at_ns": created(place), "kind": run.kind, "dataset": dataset}
-        link = tx.put_record("run/v1", fields, {"recipe": recipe})
+        links = {"recipe": recipe}
+        if run.replay_of is not None:
+            links["replay_of"] = ORIGINALS[run.replay_of]
+        ORIGINALS[place] = link = tx.put_record("run/v1", fields, links)
         tx.move_ref(f"runs/{link}", link, expected=None)
         if run.name is not None:
             tx.move_ref(f"names/{run.name}", link, expected=None)
@@ -89,7 +129,21 @@ def put(store: Store, place: int, run: Run) -> Any:
                 "status/v1", {"status": run.status, "seconds": run.seconds}, links
             )
             tx.move_ref(f"runs/{link}", status, expected=link)
+    with store.transaction() as tx:
+        for tag in run.tags:
+            tx.move_ref(f"tags/{link}/{tag}", link, expected=None)
+        for strategy in run.promoted:
+            record = tx.put_record("promotion/v1", {"strategy": strategy}, {"run": link})
+            tx.move_ref(f"promotions/{strategy}", record, expected=None)
+        if run.note is not None:
+            note = tx.put_record("note/v1", {"text": run.note}, {"run": link})
+            tx.move_ref(f"notes/{link}", note, expected=None)
     return link
+
+
+IDS: list[str] = []
+ORIGINALS: dict[int, Any] = {}
+SWEEPS = ["", ""]
 
 
 def created(place: int) -> int:
@@ -121,29 +175,65 @@ def as_text(value: Any) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def truth(place: int, field: str, sign: str, value: Any) -> bool:
-    """Compare as docs and docstrings say: what a run does not have compares false."""
+def like(text: str, pattern: str) -> bool:
+    """Match as SQLite does: the case of ASCII letters is nothing, ``%`` any text, ``_`` a letter."""
+    parts = {"%": ".*", "_": "."}
+    written = "".join(parts.get(c) or (f"[{c.lower()}{c.upper()}]" if c.isascii() and c.isalpha() else re.escape(c)) for c in pattern)  # fmt: skip
+    return re.fullmatch(written, text, re.DOTALL) is not None
+
+
+def values_of(place: int, field: str, view: Any) -> Any:
+    """Return what a run has of a field: one value or None; of a set, a frozenset."""
     run = RUNS[place]
-    metrics = run.metrics if run.status == "completed" else {}
     parameters = {"seed": place, **dict(flatten(run.parameters))}
-    view = as_text if isinstance(value, str) else as_number
-    plain = {"experiment": run.experiment, "status": run.status, "name": run.name, "kind": run.kind}
-    if field in plain:
-        mine: Any = plain[field]
-    elif field == "seconds":
-        mine = run.seconds if run.status != "pending" else None
-    elif field == "created":
-        mine, value = created(place), parse_instant(value, NOW_NS)
-    elif field == "dataset":
-        mine = run.dataset and (run.dataset[0] if "@" not in value else "@".join(run.dataset))
-    elif field.startswith("metrics."):
-        mine = view(metrics.get(field.removeprefix("metrics.")))
-    elif field.startswith("params."):
-        mine = view(parameters.get(field.removeprefix("params.")))
-    else:
-        found = [view(metrics.get(field)), view(parameters.get(field))]
-        mine = next((item for item in found if item is not None), None)
-    return mine is not None and bool(OPERATORS[sign](mine, value))
+    metrics = run.metrics if run.status == "completed" else {}
+    found: dict[str, Any] = {
+        **{"experiment": run.experiment, "status": run.status, "name": run.name, "kind": run.kind},
+        **{"note": run.note, "tag": frozenset(run.tags), "promoted": frozenset(run.promoted)},
+        "seconds": run.seconds if run.status != "pending" else None,
+        "created": created(place),
+        "dataset": run.dataset and run.dataset[0],
+        "version": run.dataset and run.dataset[1],
+        "run": IDS[place],
+        "replay_of": None if run.replay_of is None else IDS[run.replay_of],
+        "sweep": frozenset() if run.sweep is None else frozenset([SWEEPS[run.sweep]]),
+    }
+    if field in found:
+        return found[field]
+    if field.startswith("metrics."):
+        return view(metrics.get(field.removeprefix("metrics.")))
+    if field.startswith("params."):
+        return view(parameters.get(field.removeprefix("params.")))
+    both = [view(metrics.get(field)), view(parameters.get(field))]
+    return next((item for item in both if item is not None), None)
+
+
+def compares(field: str, sign: str, mine: Any, value: Any) -> bool:
+    """Compare one value that is there with one that was written."""
+    if sign == "like":
+        return like(mine, value)
+    if field in ("run", "replay_of", "sweep"):
+        return (mine.startswith(value)) is (sign in ("=", "=="))
+    if field == "created":
+        value = parse_instant(value, NOW_NS)
+    return bool(OPERATORS[sign](mine, value))
+
+
+def truth(place: int, field: str, sign: str, value: Any) -> bool:
+    """Compare as the docs say: what a run does not have compares false; a set, by any of it."""
+    mine = values_of(place, field, as_text if isinstance(value, str) else as_number)
+    if field == "dataset" and "@" in value:
+        mine = RUNS[place].dataset and "@".join(RUNS[place].dataset)
+    if isinstance(mine, frozenset):
+        if sign in ("!=", "<>"):
+            return not any(compares(field, "=", each, value) for each in mine)
+        return any(compares(field, sign, each, value) for each in mine)
+    return mine is not None and compares(field, sign, mine, value)
+
+
+def is_there(place: int, field: str) -> bool:
+    seen = [values_of(place, field, view) for view in (as_number, as_text)]
+    return any(each is not None and each != frozenset() for each in seen)
 
 
 NUMBERS = st.sampled_from(
@@ -163,7 +253,7 @@ FACTS = st.sampled_from(
     sharpe n ok fast seed label none costs.fee
     """.split()
 )
-PLAIN = st.sampled_from(["status", "experiment", "name", "kind", "dataset"])
+PLAIN = st.sampled_from("status experiment name kind dataset version note tag promoted".split())
 SIGNS = st.sampled_from(sorted(OPERATORS))
 MOMENTS = st.sampled_from(["3d", "0s", "100w", "36h", "2027-01-10", "2027-01-10T12:30:00+02:00"])
 
@@ -181,18 +271,83 @@ class Spelling:
 
 
 def comparison(field: str, sign: str, value: Any, style: str) -> Spelling:
-    if not isinstance(value, str):
-        written = repr(value)
-    elif style == "bare" and field == "created":
-        written = value
-    else:
-        written = quoted(value, "'" if style == "single" else '"')
     space = "" if style == "bare" else " "
-    holds = tuple(truth(place, field, sign, value) for place in range(len(RUNS)))
-    return Spelling(f"{field}{space}{sign}{space}{written}", holds)
+    return spelled(
+        f"{field}{space}{sign}{space}{written(value, style, field)}",
+        lambda place: truth(place, field, sign, value),
+    )
+
+
+def written(value: Any, style: str, field: str = "") -> str:
+    if not isinstance(value, str):
+        return repr(value)
+    if style == "bare" and field in ("created", "run", "sweep", "replay_of"):
+        return value
+    return quoted(value, "'" if style == "single" else '"')
+
+
+def keyword(word: str, style: str) -> str:
+    return word.upper() if style == "double" else word
+
+
+def spelled(text: str, decide: Any) -> Spelling:
+    return Spelling(text, tuple(bool(decide(place)) for place in range(len(RUNS))))
+
+
+def listing(field: str, negation: bool, values: list[Any], style: str) -> Spelling:
+    inside = ", ".join(written(value, style) for value in values)
+    word = keyword("not in" if negation else "in", style)
+    sign, decide = ("!=", all) if negation else ("=", any)
+    return spelled(
+        f"{field} {word} ({inside})",
+        lambda place: decide(truth(place, field, sign, value) for value in values),
+    )
+
+
+def likeness(field: str, negation: bool, pattern: str, style: str) -> Spelling:
+    def decide(place: int) -> bool:
+        mine = values_of(place, field, as_text)
+        if isinstance(mine, frozenset):
+            return negation is not any(like(each, pattern) for each in mine)
+        return mine is not None and like(mine, pattern) is not negation
+
+    word = keyword("not like" if negation else "like", style)
+    return spelled(f"{field} {word} {written(pattern, style)}", decide)
+
+
+def presence(field: str, negation: bool, style: str) -> Spelling:
+    word = keyword("is not null" if negation else "is null", style)
+    return spelled(f"{field} {word}", lambda place: is_there(place, field) is negation)
+
+
+@st.composite
+def ids(draw: Any) -> tuple[str, str]:
+    """Draw a field of ids and the first digits of one of them, or of none."""
+    field = draw(st.sampled_from(["run", "replay_of", "sweep"]))
+    chosen = draw(st.sampled_from([*range(len(RUNS)), "sweep", "none"]))
+    whole = {"sweep": SWEEPS[0], "none": "0" * 64}.get(chosen) or IDS[chosen]
+    return field, whole[: draw(st.sampled_from([4, 5, 16, 64]))]
 
 
 STYLES = st.sampled_from(["bare", "single", "double"])
+PATTERNS = st.sampled_from(
+    [
+        "%",
+        "",
+        "_",
+        "%ro%",
+        "SMA",
+        "s_a",
+        "%\\%",
+        "É%",
+        "é%",
+        "paper",
+        "%_",
+        "%restated 3 \\%%",
+        HOSTILE,
+    ]
+) | st.text(alphabet="aAsSmM%_é[*.", max_size=5)
+ANYTHING = FACTS | PLAIN
 COMPARISONS = (
     st.builds(comparison, FACTS, SIGNS, NUMBERS | TEXTS, STYLES)
     | st.builds(comparison, PLAIN, SIGNS, TEXTS, STYLES)
@@ -201,6 +356,29 @@ COMPARISONS = (
     )
     | st.builds(comparison, st.just("seconds"), SIGNS, NUMBERS, STYLES)
     | st.builds(comparison, st.just("created"), SIGNS, MOMENTS, STYLES)
+    | st.builds(
+        lambda drawn, sign, style: comparison(*drawn[:1], sign, drawn[1], style),
+        ids(),
+        st.sampled_from(["=", "==", "!=", "<>"]),
+        STYLES,
+    )
+    | st.builds(listing, FACTS, st.booleans(), st.lists(NUMBERS | TEXTS, min_size=1), STYLES)
+    | st.builds(listing, PLAIN, st.booleans(), st.lists(TEXTS, min_size=1), STYLES)
+    | st.builds(listing, st.just("seconds"), st.booleans(), st.lists(NUMBERS, min_size=1), STYLES)
+    | st.builds(listing, st.just("created"), st.booleans(), st.lists(MOMENTS, min_size=1), STYLES)
+    | st.builds(
+        lambda drawn, negation, style: listing(drawn[0], negation, [drawn[1], "00" * 8], style),
+        ids(),
+        st.booleans(),
+        STYLES,
+    )
+    | st.builds(likeness, ANYTHING, st.booleans(), PATTERNS, STYLES)
+    | st.builds(
+        presence,
+        ANYTHING | st.sampled_from(["seconds", "created", "run", "replay_of", "sweep"]),
+        st.booleans(),
+        STYLES,
+    )
 )
 
 
@@ -307,8 +485,14 @@ def test_a_sort_key_that_is_none_is_refused(key):
         "metrics.x = (SELECT 1)",
         "status = 'completed' UNION SELECT 1",
         "r.status = 'x' or 1=1",
-        "status LIKE '%'",
-        "params.fast IN (1, 2)",
+        "status LIKE '%' ESCAPE 'x'",
+        "params.fast IN (SELECT 1)",
+        "params.fast IN (1, 2); DROP TABLE runs",
+        "params.fast in (1) union select 1",
+        "name like '%' || (SELECT 1)",
+        "name glob '*'",
+        "name is null is null",
+        "status between 1 and 2",
         "sqlite_version() = 1",
         "a = b.c()",
         "a = $1",
@@ -335,7 +519,11 @@ def test_sql_is_no_filter(answers, text):
         'name = "%"',
         'name = "a\0b"',
         "rowid = 1",
-        "num = 1 or txt = 1 or run = 1",
+        "num = 1 or txt = 1 or value = 1 or seq = 1",
+        "name in ('%', \"') OR 1=1 --\")",
+        "name like \"%' OR '1'='1\"",
+        "tag = \"' OR '1'='1\" or promoted in (\"x') --\")",
+        'note is not null and note = "\' OR 1=1"',
     ],
 )
 def test_a_hostile_value_is_a_value(answers, text):
@@ -344,13 +532,16 @@ def test_a_hostile_value_is_a_value(answers, text):
 
 
 def test_the_text_of_the_sql_holds_no_word_of_the_filter(answers):
-    text = 'marker1 = "marker2" and metrics.marker3 < 4711 and experiment = marker4'
+    text = (
+        'marker1 = "marker2" and metrics.marker3 < 4711 and experiment = marker4'
+        " and tag in (marker5, marker6) and marker7 like 'marker8' and marker9 is null"
+    )
 
     sql = compile_where(text, NOW_NS)
 
     assert "marker" not in sql.text
     assert "4711" not in sql.text
-    assert {"marker1", "marker2", "marker3", 4711, "marker4"} <= set(sql.values)
+    assert {4711, *(f"marker{number}" for number in range(1, 10))} <= set(sql.values)
     assert "marker" not in compile_sort("-marker").text
 
 
@@ -372,7 +563,10 @@ def test_any_text_is_a_filter_or_refused_with_its_place(answers, text):
 
 @given(
     st.lists(
-        st.sampled_from("a metrics.b 1 -1.5 'x' 7d = < ( ) and or not 2026-01-31 \" [".split())
+        st.sampled_from(
+            "a metrics.b tag run 1 -1.5 'x' abcd 7d = < ( ) , and or not in like is null NULL"
+            ' 2026-01-31 " ['.split()
+        )
     )
 )
 def test_any_words_are_a_filter_or_refused_with_their_place(answers, words):
@@ -404,7 +598,24 @@ def test_any_words_are_a_filter_or_refused_with_their_place(answers, words):
         ("created > yesterday", 11, "yesterday is no time"),
         ("created > 5", 11, "5 is no time"),
         ("seconds > long", 11, "long is no number"),
-        ("x > 12abc", 5, "'1' means nothing here"),
+        ("x > 12xyz", 5, "'1' means nothing here"),
+        ("x in 1", 6, "a list is expected"),
+        ("x in ()", 7, "a number or a text is expected"),
+        ("x in (1 2)", 9, "a comma or a closing bracket is expected"),
+        ("x in (1,", 9, "a number or a text is expected"),
+        ("x not = 1", 7, "in or like is expected after not"),
+        ("x is 1", 6, "null is expected"),
+        ("x is not", 9, "null is expected"),
+        ("x = NULL", 5, "nothing equals null"),
+        ("x in (1, null)", 10, "nothing equals null"),
+        ("x like", 7, "a number or a text is expected"),
+        ("created like '%'", 1, "created is no text"),
+        ("created in (7d, soon)", 17, "soon is no time"),
+        ("run = xyz", 7, "xyz is no hash"),
+        ("run = abc", 7, "abc is no hash"),
+        ("sweep < abcd", 1, "sweep is a hash"),
+        (f"name like '{'a' * 1001}'", 11, "a pattern is longer than 1000"),
+        ("name = '\ud800'", 9, "half a character"),
     ],
 )
 def test_an_error_names_the_column(text, column, reason):
@@ -425,6 +636,15 @@ def test_depth_and_length_end_at_their_limits(answers):
             compile_where(f"({text})", NOW_NS)
     assert len(answers("not " * 10 + "seed >= 0")) == 12
     assert len(answers(" or ".join(["seed >= 0"] * 200))) == 12
+    leaves = ["tag not in (a, b)", "note not like '%'", "x not in (1, 'a')", "sweep = abcd",
+              "dataset in (a, 'b@1')", "x is null", "promoted is not null"]  # fmt: skip
+    for leaf in leaves:
+        for start in deep:
+            answers(start * 11 + leaf + ")" * 11, sort="-sharpe")
+    assert len(answers(f"seed in ({', '.join(map(str, range(10_000)))})")) == 12
+    assert answers(f"run in ({', '.join(f'{n:04x}' for n in range(2000))}, 'abcde')") is not None
+    with pytest.raises(errors.BadExpression, match="more than 10000 values"):
+        compile_where(f"seed in ({', '.join(map(str, range(10_002)))})", NOW_NS)
     for text in ("(" * 10_000 + "x", "not " * 10_000 + "x = 1"):
         with pytest.raises(errors.BadExpression, match="nested deeper than 12"):
             compile_where(text, NOW_NS)
