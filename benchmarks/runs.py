@@ -103,14 +103,18 @@ def make_run(rng: np.random.Generator) -> MadeRun:
 
 
 def make_small_run(rng: np.random.Generator) -> MadeRun:
-    """Make a run of 5 parameters and 3 metrics, without artifacts."""
-    drawn = rng.random(6).round(6).tolist()
+    """Make a run of 20 parameters and 30 metrics, without artifacts."""
+    drawn = rng.random(45).round(6).tolist()
     parameters = {
         "fast": int(rng.integers(2, 50)),
         "slow": int(rng.integers(50, 400)),
+        "side": "long" if drawn[0] < 0.5 else "both",
         "costs": {"maker_bps": drawn[0], "taker_bps": drawn[1], "slippage_bps": drawn[2]},
+        "limits": {f"limit_{number:02}": value for number, value in enumerate(drawn[3:17])},
     }
-    metrics = {"sharpe": drawn[3] * 4 - 1, "total_return": drawn[4], "max_drawdown": drawn[5]}
+    metrics = {"sharpe": drawn[17] * 4 - 1, "total_return": drawn[18], "max_drawdown": drawn[19]}
+    extra = [*drawn[20:], *drawn[:2]]
+    metrics |= {f"metric_{number:02}": value for number, value in enumerate(extra)}
     seed = int(rng.integers(2**31))
     return MadeRun(parameters=parameters, seed=seed, metrics=metrics, artifacts={})
 

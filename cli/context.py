@@ -21,6 +21,7 @@ class Terminal:
     """What standard output and standard error are connected to."""
 
     width: int
+    is_terminal: bool
     has_color: bool
     shows_progress: bool
 
@@ -33,6 +34,7 @@ def terminal() -> Terminal:
     return Terminal(
         # A pipe has no width: whoever reads it wants whole values.
         width=shutil.get_terminal_size().columns if is_terminal else PIPE_WIDTH,
+        is_terminal=is_terminal,
         has_color=is_terminal and not is_plain,
         shows_progress=sys.stderr.isatty() and not is_plain,
     )

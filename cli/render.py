@@ -110,6 +110,11 @@ def number(value: Any) -> str:
     return "" if value is None else str(value)
 
 
+def one_line(text: str) -> str:
+    """Write a text that somebody else has written: in one line, and nothing but letters."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
 def location(path: Path) -> str:
     """Write a path as it is reached from here, where it lies below; a folder with its slash."""
     here = present_folder()

@@ -9,7 +9,7 @@ from cli import plot, render, swept
 from cli.context import open_context, terminal
 from research.context import Context
 from research.errors import BadInput
-from research.experiments import export, runs
+from research.experiments import export, marks, runs
 from research.experiments.divergence import column_values
 from research.experiments.runs import RunManifest
 from research.experiments.sweep_record import RecordedSweep, find_sweep, read_sweep
@@ -72,6 +72,7 @@ def _print_artifact(context: Context, entry: Entry) -> None:
 
 def _print(context: Context, manifest: RunManifest) -> None:
     run, recipe = manifest.run.fields, manifest.recipe.fields
+    said = marks.read_marks(context.store, manifest.run_id)
     state = "failed (interrupted)" if manifest.is_interrupted else manifest.status
     title = f"{manifest.experiment}  {render.status(state)}"
     render.line(f"{render.paint('run ' + str(manifest.run_id), 'yellow')}")
@@ -81,6 +82,9 @@ def _print(context: Context, manifest: RunManifest) -> None:
     render.pairs(
         {
             "name": manifest.name,
+            "tags": ", ".join(said.tags),
+            "promoted as": ", ".join(said.promoted),
+            "note": None if said.note is None else render.one_line(said.note),
             "created": render.instant(manifest.created_at_ns) + " UTC",
             "took": render.duration(manifest.seconds),
             "by": f"{run['user']}@{run['host']}" + (f" for {run['agent']}" if run["agent"] else ""),
@@ -154,9 +158,14 @@ def _document(context: Context, manifest: RunManifest) -> dict[str, Any]:
     log = None
     if manifest.log is not None:
         log = context.store.get_blob(manifest.log).decode("utf-8", "replace")
+    said = marks.read_marks(context.store, manifest.run_id)
     return {
         **export.spec_document(manifest),
         "name": manifest.name,
+        "tags": list(said.tags),
+        "note": said.note,
+        "sweeps": list(said.sweeps),
+        "promoted": list(said.promoted),
         "experiment": manifest.experiment,
         "params": manifest.parameters,
         "metrics": manifest.metrics,

@@ -8,12 +8,14 @@
     │   ├── BrokenExperiment       its module cannot be read
     │   ├── ForbiddenImport        it imports a broker's or exchange's software
     │   ├── NameTaken              the name belongs to something else
+    │   ├── UnknownColumn          a list has no such column; knows the nearest
     │   └── BadStrategyName
     ├── NotThere                   what was named is not there             exit 3
     │   ├── WorkspaceMissing
     │   ├── ExperimentMissing
     │   ├── DatasetMissing
-    │   └── ArtifactMissing
+    │   ├── ArtifactMissing
+    │   └── TagMissing
     ├── RunFailed                  the experiment failed; its run is kept  exit 4
     └── Refused                    a question answered with no             exit 1
 
@@ -226,6 +228,37 @@ class ArtifactMissing(NotThere):
         self.what = "output"
         self.name = name
         self.near = tuple(near)
+
+
+class TagMissing(NotThere):
+    """A run does not have such a tag."""
+
+    template = "run {run} has no tag {name!r}"
+
+    def __init__(self, name: str, run: str, near: Sequence[str] = ()) -> None:
+        ResearchError.__init__(self, name, run, near)
+        self.what = "tag"
+        self.name = name
+        self.run = run
+        self.near = tuple(near)
+
+
+class UnknownColumn(BadInput):
+    """A list has no such column."""
+
+    template = "no column is called {name!r}"
+
+    def __init__(self, name: str, near: Sequence[str] = ()) -> None:
+        ResearchError.__init__(self, name, near)
+        self.name = name
+        self.near = tuple(near)
+
+    @property
+    def hint(self) -> str:
+        """The nearest columns, or where to look."""
+        if self.near:
+            return f"did you mean {', '.join(self.near)}?"
+        return "docs/commands.md lists them"
 
 
 class RunFailed(ResearchError):

@@ -74,8 +74,8 @@ def table_csv(table: Table) -> str:
     """Write a table as CSV: floats by ``repr``, so that they read back to the bit."""
     if not table:
         return ""
-    columns = [[_cell(value) for value in column_values(table, name)] for name in table]
-    rows = [[_quoted(name) for name in table], *zip(*columns, strict=True)]
+    columns = [[csv_cell(value) for value in column_values(table, name)] for name in table]
+    rows = [[csv_quoted(name) for name in table], *zip(*columns, strict=True)]
     # A lone empty cell is quoted, or its row would be a blank line and no row.
     return "".join((",".join(row) or '""') + "\n" for row in rows)
 
@@ -130,15 +130,16 @@ def jsonable(value: Any) -> Any:
     return value
 
 
-def _cell(value: Any) -> str:
+def csv_cell(value: Any) -> str:
+    """Write a value as a cell of CSV; one that is missing is empty."""
     if value is None:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
-    return repr(value) if isinstance(value, float) else _quoted(str(value))
+    return repr(value) if isinstance(value, float) else csv_quoted(str(value))
 
 
-def _quoted(text: str) -> str:
+def csv_quoted(text: str) -> str:
     """Quote a text where it needs it; Python's own writer forgets the carriage return."""
     return '"' + text.replace('"', '""') + '"' if _SPECIAL.search(text) else text
 

@@ -7,18 +7,19 @@ ref. The lease, a kernel lock that ends with the process, tells a running run fr
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from research.context import Context
 from research.datasets.snapshot import Snapshot
-from research.errors import BadInput, NameTaken, RunFailed
+from research.errors import BadInput, RunFailed
 from research.experiments import capsule, code_key, kernels, known_bases, recipe, runs
 from research.experiments.answer import Answer
 from research.experiments.child_error import ChildError
 from research.experiments.conditions import Conditions, conditions_of
 from research.experiments.limits import NO_LIMITS, Limits
+from research.experiments.name import check_free, told_if_taken
 from research.experiments.options import read_options
 from research.experiments.recipe import Request
 from research.experiments.runs import RunManifest
@@ -27,7 +28,6 @@ from rosdb import (
     Link,
     ObjectId,
     Record,
-    Store,
     Transaction,
     check_run_name,
     errors,
@@ -144,10 +144,10 @@ def execute(
     Raises: NameTaken; KeyboardInterrupt, after the run was recorded as failed.
     """
     store = context.store
-    before = _check_name(store, name, None)
+    before = check_free(store, name, None)
     given = conditions_of(context) if conditions is None else conditions
     with contextlib.ExitStack() as stack:
-        with _taken_names(store, name), store.transaction("run pending") as tx:
+        with told_if_taken(store, name), store.transaction("run pending") as tx:
             git = context.git()
             run_id = put_run(context, tx, recipe_id, snapshot, list(metrics), replay_of, git=git)
             # Held before anyone can see the run, so that nobody takes it for a dead one.
@@ -302,35 +302,11 @@ def _named(context: Context, manifest: RunManifest, name: str | None) -> RunMani
     """Give an earlier run the name that was asked for, unless it has it already."""
     if name is None or manifest.name == name:
         return manifest
-    before = _check_name(context.store, name, manifest.run_id)
+    before = check_free(context.store, name, manifest.run_id)
     if before != manifest.run_id:
-        with _taken_names(context.store, name), context.store.transaction(f"name {name}") as tx:
+        with told_if_taken(context.store, name), context.store.transaction(f"name {name}") as tx:
             tx.move_ref(runs.name_ref(name), manifest.run_id, expected=before)
     return runs.read_run(context.store, manifest.run_id, name)
-
-
-def _check_name(store: Store, name: str | None, wanted: ObjectId | None) -> ObjectId | None:
-    """Return what a name leads to now, if it may be moved: it is free, or its run came to nothing.
-
-    Raises: NameTaken.
-    """
-    owner = None if name is None else store.ref(runs.name_ref(name))
-    if name is None or owner is None or owner == wanted:
-        return owner
-    if runs.read_run(store, owner).status == "failed":
-        return owner
-    raise NameTaken("run name", name, f"it names run {str(owner)[:12]}")
-
-
-@contextlib.contextmanager
-def _taken_names(store: Store, name: str | None) -> Iterator[None]:
-    """Say of a name's lost race what it comes to: the name is taken."""
-    try:
-        yield
-    except errors.RefMoved as error:
-        if name is not None and error.ref == runs.name_ref(name):
-            _check_name(store, name, None)
-        raise
 
 
 def failure_of(manifest: RunManifest, code: recipe.Code) -> Exception:

@@ -176,8 +176,8 @@ def make(folder: Path) -> Ros:
     return ros
 
 
-@pytest.fixture
-def at(tmp_path: Path) -> Callable[[Path], Ros]:
+@pytest.fixture(scope="session")
+def at() -> Callable[[Path], Ros]:
     """Give a function that starts the command in any folder."""
     return lambda folder: Ros(folder, {})
 

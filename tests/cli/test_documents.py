@@ -11,12 +11,15 @@ WHOLE = re.compile(r"[0-9a-f]{64}")
 RUN = {"run", "name", "experiment", "status", "cached", "fingerprint", "outputs", "metrics",
        "params", "dataset", "seed", "seconds"}  # fmt: skip
 LOG = {"run", "name", "experiment", "status", "created", "fingerprint", "metrics", "params",
-       "dataset"}  # fmt: skip
+       "dataset", "tags", "note", "sweeps", "promoted"}  # fmt: skip
 CONTRACT = {
     "run": (("run", "sma_crossover"), RUN),
     "replay": (("replay", "gamma"), {"verdict", "original", "replayed", "divergence"}),
     "show": (("show", "sma"), LOG - {"created"} | {"outputs", "provenance", "environment", "seed"}),
     "diff": (("diff", "sma", "fast"), {"identical", "inputs", "metrics", "artifacts"}),
+    "tag": (("tag", "sma", "paper"), {"run", "tags", "changed"}),
+    "note": (("note", "sma", "good"), {"run", "note", "changed"}),
+    "name": (("name", "sma", "other"), {"run", "name", "before", "changed"}),
     "checkout": (("checkout", "sma", "out"), {"path", "files"}),
     "promote": (
         ("promote", "sma", "--strategy", "s"),

@@ -41,6 +41,9 @@ def heavy_imports(folder, *arguments):
     [
         ["log"],
         ["log", "--json", "--where", "sharpe > 0", "--sort", "-sharpe"],
+        ["log", "--graph"],
+        ["log", "--columns", "run,sharpe", "--format", "csv"],
+        ["note", "sma"],
         ["show", "sma"],
         ["diff", "sma", "fast"],
         ["run", "sma_crossover"],
@@ -83,8 +86,8 @@ def test_every_command_is_a_file_with_a_docstring_and_a_function_of_its_name():
         assert (ast.get_docstring(tree) or "").startswith(f"``ros {name}``: ")
         assert ast.get_docstring(functions[name])
         assert summary == summary.strip()
-    rest = {"__init__", "app", "context", "exits", "limits", "look_ahead", "plot", "progress"}
-    rest |= {"render", "swept"}
+    rest = {"__init__", "app", "context", "exits", "graph", "limits", "look_ahead", "plot"}
+    rest |= {"progress", "render", "swept"}
     assert {path.stem for path in folder.glob("*.py")} == set(COMMANDS) | rest
 
 
