@@ -18,7 +18,7 @@ from rosdb.facts import PREFIXES
 from rosdb.index_rows import Applied, Rows, is_run_ref
 from rosdb.journal import NO_ENTRY, START, Journal, Position
 from rosdb.objects import Kind, Link, ObjectId, Record
-from rosdb.query import Sql, compile_sort, fact_order
+from rosdb.query import Question, compile_sort, fact_order, joined_and
 from rosdb.run_rows import RunRow
 
 _WAITING_MAX: Final = 10_000
@@ -92,16 +92,19 @@ class Index:
             self.rebuild()
         return [(row[0], link) for row, link in zip(rows, told, strict=True) if link is not None]
 
-    def runs(self, where: Sql, sort: str | None, limit: int | None) -> Iterator[RunRow]:
+    def runs(self, asked: Question, sort: str | None, limit: int | None) -> Iterator[RunRow]:
         """List runs, newest first or as sorted.
 
         Raises: BadExpression.
         """
+        where, few = asked.where, run_rows.few(self._rows, asked.narrower)
         order = None if sort is None else compile_sort(sort)
         by_fact = None if sort is None else fact_order(sort)
+        if few is not None:
+            return run_rows.listed(self._rows, joined_and([few, where]), order, limit)
         page = None
-        if by_fact is not None and limit is not None:
-            page = run_rows.first_page(self._rows, where, by_fact, limit)
+        if by_fact is not None and order is not None and limit is not None:
+            page = run_rows.first_page(self._rows, where, by_fact, order, limit)
         return run_rows.listed(self._rows, where, order, limit) if page is None else page
 
     def newest(self, experiment: str | None, back: int) -> ObjectId | None:

@@ -7,7 +7,7 @@ expects, not SQL's three.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Final, NoReturn
@@ -15,7 +15,7 @@ from typing import Any, Final, NoReturn
 from rosdb.errors import BadExpression
 from rosdb.facts import METRICS, PARAMETERS, PREFIXES
 from rosdb.fields import FIELDS, Field
-from rosdb.filter_syntax import Comparison, Filter, Group, Not, parse_filter
+from rosdb.filter_syntax import Comparison, Filter, Group, Joined, Not, parse_filter
 from rosdb.filter_tokens import Token
 from rosdb.instants import bounded, parse_instant
 from rosdb.objects import ObjectId
@@ -37,6 +37,16 @@ class Sql:
     values: tuple[Value, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """All that is asked of runs."""
+
+    where: Sql
+    narrower: tuple[Sql, ...] = ()
+    """Of parts that must all hold: what lists the runs, and perhaps some more, for which it does.
+    Where these are few, no other run has to be looked at."""
+
+
 def compile_where(text: str, now_ns: int) -> Sql:
     """Translate a filter.
 
@@ -47,18 +57,21 @@ def compile_where(text: str, now_ns: int) -> Sql:
 
 def compile_question(
     where: str, conditions: Mapping[str, Any], since_ns: int | None, now_ns: int
-) -> Sql:
+) -> Question:
     """Compile all that is asked of runs: a filter, columns that are equal, an earliest time.
 
     Units:  nanoseconds since 1970 UTC.
     Raises: BadExpression.
     """
     parts = [compile_equal(name, value) for name, value in conditions.items()]
+    narrower: tuple[Sql, ...] = ()
     if where.strip():
-        parts.append(compile_where(where, now_ns))
+        found = parse_filter(where)
+        parts.append(_Translation(where, now_ns).filter(found))
+        narrower = tuple(_narrower(found))
     if since_ns is not None:
         parts.append(Sql("r.created_at_ns >= ?", (since_ns,)))
-    return joined_and(parts)
+    return Question(joined_and(parts), narrower)
 
 
 def compile_equal(column: str, value: Value | ObjectId) -> Sql:
@@ -85,8 +98,10 @@ def compile_sort(key: str) -> Sql:
     number, words = _fact(name, "num"), _fact(name, "txt")
     return Sql(
         f"({number.text}) IS NULL AND ({words.text}) IS NULL,"
-        f" ({number.text}) {direction}, ({words.text}) {direction}",
-        (number.values + words.values) * 2,
+        # A truth value has a text too: among numbers it is one.
+        f" ({number.text}) {direction},"
+        f" IIF(({number.text}) IS NULL, ({words.text}), NULL) {direction}",
+        number.values + words.values + number.values * 2 + words.values,
     )
 
 
@@ -267,6 +282,29 @@ def _fact(name: str, column: str) -> Sql:
     if space is not None:
         return Sql(select, (space, key))
     return Sql(f"SELECT COALESCE(({select}), ({select}))", (METRICS, name, PARAMETERS, name))
+
+
+def _narrower(found: Filter) -> Iterator[Sql]:
+    """List the runs for which a part of a filter holds that must: by the order of the numbers."""
+    if isinstance(found, Group):
+        yield from _narrower(found.inner)
+    elif isinstance(found, Joined) and found.word == "and":
+        for part in found.parts:
+            yield from _narrower(part)
+    elif (
+        isinstance(found, Comparison)
+        and found.field.text not in FIELDS
+        and found.sign in ("=", "<", "<=", ">", ">=", "in")
+        and all(value.kind == "number" for value in found.values)
+    ):
+        space, key = _space(found.field.text)
+        compared = _compared("num", found.sign, tuple(_number(v.text) for v in found.values))
+        text = compared.text.removeprefix("IFNULL(").removesuffix(", 0)")
+        yield Sql(
+            "SELECT run FROM facts WHERE key IN"
+            f" (SELECT id FROM keys WHERE name = ? AND space = IFNULL(?, space)) AND {text}",
+            (key, space, *compared.values),
+        )
 
 
 def _number(text: str) -> int | float:

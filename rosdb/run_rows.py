@@ -6,6 +6,7 @@ other walks the order that the index of facts has already, and stops at the page
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Final
 
 from rosdb.facts import PARAMETERS
@@ -19,8 +20,9 @@ _RUN: Final = (
     "r.run, r.experiment, r.name, r.status, r.kind, r.recipe, r.outcome,"
     " EXISTS (SELECT 1 FROM marks WHERE run = r.run)"
 )
-_WALK_MAX: Final = 20_000
-"""How many facts are walked for a page, before all runs are sorted after all."""
+
+_FEW: Final = 1000
+"""So many runs are looked at one by one, whatever else is asked of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,8 +48,23 @@ def listed(ask: Ask, where: Sql, sort: Sql | None, limit: int | None) -> Iterato
     return map(_run_row, ask(sql, values))
 
 
-def first_page(ask: Ask, where: Sql, order: FactOrder, limit: int) -> Iterator[RunRow] | None:
-    """List the first runs by a metric or a parameter; None if a walk does not find so many."""
+def few(ask: Ask, narrower: Sequence[Sql]) -> Sql | None:
+    """Return what keeps a question to few runs, if one of its parts does."""
+    for part in narrower:
+        counted = f"SELECT count(*) FROM ({part.text} LIMIT {_FEW + 1})"
+        if ask(counted, part.values)[0][0] <= _FEW:
+            return Sql(f"r.seq IN ({part.text})", part.values)
+    return None
+
+
+def first_page(
+    ask: Ask, where: Sql, order: FactOrder, sort: Sql, limit: int
+) -> Iterator[RunRow] | None:
+    """List the first runs by a metric or a parameter; None where no walk finds them.
+
+    The walk ends with the page. Only if it comes to the end of the numbers are those runs looked at
+    that have none: they come last.
+    """
     found = dict(ask("SELECT space, id FROM keys WHERE name = ?", (order.key,)))
     key = found.get(order.space)
     probe = "SELECT EXISTS (SELECT 1 FROM facts WHERE key = ?{})"
@@ -58,13 +75,16 @@ def first_page(ask: Ask, where: Sql, order: FactOrder, limit: int) -> Iterator[R
         return None
     way = "DESC" if order.descending else "ASC"
     sql = (
-        f"SELECT {_RUN} FROM (SELECT run, num FROM facts WHERE key = ?"
-        f" AND num IS NOT NULL ORDER BY num {way}, run DESC LIMIT {_WALK_MAX}) f"
-        f" CROSS JOIN runs r ON r.seq = f.run WHERE {where.text}"
+        f"SELECT {_RUN} FROM facts f CROSS JOIN runs r ON r.seq = f.run"
+        f" WHERE f.key = ? AND f.num IS NOT NULL AND ({where.text})"
         f" ORDER BY f.num {way}, f.run DESC LIMIT ?"
     )
     rows = ask(sql, (key, *where.values, limit))
-    return map(_run_row, rows) if len(rows) == limit else None
+    if len(rows) < limit:
+        has_none = "(SELECT num FROM facts WHERE run = r.seq AND key = ?) IS NULL"
+        rest = Sql(f"({where.text}) AND {has_none}", (*where.values, key))
+        return chain(map(_run_row, rows), listed(ask, rest, sort, limit - len(rows)))
+    return map(_run_row, rows)
 
 
 def _run_row(row: Sequence[Any]) -> RunRow:
