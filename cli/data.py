@@ -1,4 +1,4 @@
-"""``ros data``: add, list, show, verify and check out dataset snapshots."""
+"""``ros data``: add, list, show, compare, verify and check out dataset snapshots."""
 
 import json
 from pathlib import Path
@@ -6,12 +6,14 @@ from typing import Annotated, Any
 
 import typer
 
-from cli import exits, render
+from cli import data_changes, exits, render, table_changes
 from cli.context import open_context
 from research.datasets import snapshot as snapshots
+from research.datasets.diff import diff_snapshots
 from research.datasets.snapshot import Snapshot
 from research.errors import BadInput
 from research.experiments.export import jsonable
+from research.table_diff import SAMPLES
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False, no_args_is_help=True)
 
@@ -158,6 +160,44 @@ def checkout(
         render.emit({"path": str(folder), "files": [str(p) for p in written]})
     else:
         render.line(f"wrote {render.count(len(written), 'file')} to {folder}")
+
+
+@app.command()
+def diff(
+    a: Annotated[str, typer.Argument(metavar="A", help="a dataset, NAME[@V]")],
+    b: Annotated[str, typer.Argument(metavar="B", help="another, or another version")],
+    key: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="match the rows by this column; may be several"),
+    ] = None,
+    atol: Annotated[float, typer.Option(metavar="X", help="numbers so close count as equal")] = 0.0,
+    rtol: Annotated[
+        float, typer.Option(metavar="X", help="and so close, as a fraction of the larger")
+    ] = 0.0,
+    rows: Annotated[
+        int, typer.Option("--rows", min=1, metavar="N", help="show so many rows of each kind")
+    ] = SAMPLES,
+    exit_code: Annotated[
+        bool, typer.Option("--exit-code", help="exit status 1 if anything differs")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show what differs between two snapshots: files, columns and rows.
+
+    Bars are matched by time; other CSV and Parquet files by a key that is named or found.
+    """
+    tolerance = table_changes.read_tolerance(atol, rtol)
+    context = open_context()
+    ours, theirs = (snapshots.find_snapshot(context, label) for label in (a, b))
+    found = diff_snapshots(
+        context.store, ours, theirs, key=key or (), tolerance=tolerance, samples=rows
+    )
+    if as_json:
+        render.emit(data_changes.document(found))
+    else:
+        data_changes.print_snapshots(found)
+    if exit_code and not found.is_same_data:
+        raise typer.Exit(exits.NO)
 
 
 def _schema(path: Path | None) -> Any:

@@ -101,6 +101,17 @@ def instant(at_ns: int) -> str:
     return instant_text(at_ns)[:19].replace("T", " ")
 
 
+def moment(at_ns: int) -> str:
+    """Write an instant as shortly as it can be: a day where it is midnight, UTC."""
+    text = instant_text(at_ns).removesuffix("Z").replace("T", " ").removesuffix(" 00:00:00")
+    return text if at_ns % 1000 == 0 else f"{text} +{at_ns % 1000} ns"
+
+
+def signed(value: float | None, digits: int = 6) -> str:
+    """Write a change with its sign; nothing where there is none."""
+    return "" if not value else f"{float(value):+.{digits}g}"
+
+
 def number(value: Any) -> str:
     """Write a value for reading: six significant digits of a float, anything else as it is."""
     if isinstance(value, bool):
@@ -153,7 +164,12 @@ def pairs(values: Mapping[str, Any], indent: str = "  ") -> None:
         print(f"{indent}{paint(name.ljust(width), 'dim')}  " + f"\n{hanging}".join(lines))
 
 
-def table(headers: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> None:
+def table(
+    headers: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    right: Sequence[int] = (),
+    indent: str = "",
+) -> None:
     """Print an aligned table; what is wider than the terminal is cut, the last columns first.
 
     ``right`` lists the columns that are aligned on the right; a column without any value is left
@@ -162,7 +178,7 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence
     kept = [i for i in range(len(headers)) if any(row[i] for row in rows)]
     cells = [[headers[i] for i in kept], *[[row[i] for i in kept] for row in rows]]
     widths = [max(_visible(row[i]) for row in cells) for i in range(len(kept))]
-    _fit(widths, terminal().width)
+    _fit(widths, terminal().width - len(indent))
     for order, row in enumerate(cells):
         parts = []
         for i, width in enumerate(widths):
@@ -171,7 +187,7 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence
             text = paint(text, "dim") if order == 0 else text
             parts.append(space + text if kept[i] in right else text + space)
         if parts:
-            print("  ".join(parts).rstrip())
+            print((indent + "  ".join(parts)).rstrip())
 
 
 def fitting(headers: Sequence[str], rows: Sequence[Sequence[str]], *, at_least: int) -> int:

@@ -36,6 +36,7 @@ ARROWS: dict[str, set[str]] = {
         "research.statistics",
         "research.workspace",
         "research.bars",
+        "research.table_diff",
         "research.errors",
         "rosdb",
     },
@@ -55,15 +56,26 @@ ARROWS: dict[str, set[str]] = {
         "research.simulation",
         "research.statistics",
         "research.bars",
+        "research.row_match",
+        "research.table_diff",
         "research.errors",
         "rosdb",
     },
-    "research.datasets": {"research.context", "research.bars", "research.errors", "rosdb"},
+    "research.datasets": {
+        "research.context",
+        "research.bars",
+        "research.row_match",
+        "research.table_diff",
+        "research.errors",
+        "rosdb",
+    },
     "research.context": {"research.errors", "rosdb"},
     "research.workspace": {"rosdb"},
     "research.simulation": {"research.statistics", "research.bars"},
     "research.statistics": set(),
     "research.bars": set(),
+    "research.row_match": set(),
+    "research.table_diff": {"research.row_match"},
     "research.errors": set(),
     "rosdb": set(),
 }
@@ -121,6 +133,7 @@ HIDDEN_IMPORTS: dict[tuple[str, str], str] = {
     ("research/context.py", "subprocess"): "10 ms, to ask git when a run is recorded",
     ("research/experiments/registry.py", "importlib.util"): "goes with importlib.metadata",
     ("research/datasets/snapshot.py", "research.datasets"): "numpy, which a look-up can spare",
+    ("research/datasets/diff.py", "research.datasets"): "numpy, which files without rows can spare",
     ("rosdb/verify.py", "rosdb.spread"): "5 ms, for a check of the whole store only",
     ("rosdb/run_records.py", "rosdb.spread"): "5 ms, for an index of many runs only",
     ("rosdb/journal.py", "logging"): "5 ms, for a word that only a crash calls for",
@@ -202,7 +215,13 @@ WINDOWS: dict[str, tuple[frozenset[str], str]] = {
 }
 
 # Pure rooms: numbers in, numbers out.
-PURE_PARTS = ("research.bars", "research.simulation", "research.statistics")
+PURE_PARTS = (
+    "research.bars",
+    "research.row_match",
+    "research.simulation",
+    "research.statistics",
+    "research.table_diff",
+)
 PURE_IMPORTS = frozenset(
     """
     __future__ abc array bisect collections copy dataclasses datetime decimal enum fractions

@@ -91,6 +91,18 @@ def is_bars_file(path: Path) -> bool:
     return is_bars_header(header)
 
 
+def holds_bars_alone(head: bytes) -> bool:
+    """Tell from a file's beginning whether its header is one of bars, without any other column."""
+    try:
+        line = head.split(b"\n", 1)[0].decode("utf-8-sig")
+        header = next(csv.reader([line], strict=True), [])
+    except (UnicodeDecodeError, csv.Error):
+        return False
+    names = [name.strip().lower() for name in header]
+    others = set(names) - _TIMES - {*_PRICES, "volume"}
+    return is_bars_header(header) and not others and len(set(names)) == len(names)
+
+
 def read_bars(path: Path) -> dict[str, NDArray[Any]]:
     """Read a CSV file of bars whole, and check it against the rules of research.bars.
 

@@ -7,7 +7,8 @@ is left out, and why, stands in ``docs/format.md`` section 3.
 
 import functools
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import Distribution, distributions
 from importlib.util import find_spec
 from pathlib import Path
@@ -39,6 +40,22 @@ _OF_COMPILERS: Final = frozenset(
     {"yaml", "_yaml"}
 )  # numba reads its settings with it, if it is there
 _LEFT_OUT: Final = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartChange:
+    """One part of an environment that differs; of two equal versions the content does."""
+
+    name: str
+    then: str | None
+    now: str | None
+
+    def told(self) -> str:
+        """Write it in one line."""
+        then, now = self.then or "absent", self.now or "absent"
+        if then == now:
+            return f"{self.name}: {then}, with other content"
+        return f"{self.name}: {then} then, {now} now"
 
 
 def describe(foreign: Iterable[str]) -> dict[str, Any]:
@@ -101,22 +118,21 @@ def _described(found: Iterable[Distribution]) -> dict[str, Any]:
     }
 
 
-def differences(recorded: Mapping[str, Any], present: Mapping[str, Any]) -> list[str]:
-    """Name what differs between two environments, one line each."""
-    lines = []
+def changes(recorded: Mapping[str, Any], present: Mapping[str, Any]) -> Iterator[PartChange]:
+    """Name what differs between two environments, part by part; None where one is absent."""
     for key in ("python", "implementation", "system", "libc", "machine", "instructions"):
         if recorded.get(key) != present.get(key):
-            lines.append(f"{key}: {recorded.get(key)} then, {present.get(key)} now")
+            yield PartChange(name=key, then=str(recorded.get(key)), now=str(present.get(key)))
     for part in ("variables", "distributions"):
         then, now = recorded.get(part, {}), present.get(part, {})
         for name in sorted(then.keys() | now.keys()):
             if then.get(name) != now.get(name):
-                before, after = _shown(then.get(name)), _shown(now.get(name))
-                if before == after:
-                    lines.append(f"{name}: {before}, with other content")
-                else:
-                    lines.append(f"{name}: {before} then, {after} now")
-    return lines
+                yield PartChange(name=name, then=_shown(then.get(name)), now=_shown(now.get(name)))
+
+
+def differences(recorded: Mapping[str, Any], present: Mapping[str, Any]) -> list[str]:
+    """Name what differs between two environments, one line each."""
+    return [each.told() for each in changes(recorded, present)]
 
 
 def record_hash_of(found: Distribution) -> str:
@@ -231,7 +247,7 @@ def _canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def _shown(value: Any) -> str:
+def _shown(value: Any) -> str | None:
     if value is None:
-        return "absent"
+        return None
     return str(value["version"]) if isinstance(value, Mapping) else str(value)

@@ -135,11 +135,12 @@ def execute(
     replay_of: RunManifest | None = None,
     name: str | None = None,
     conditions: Conditions | None = None,
+    why: str = "run pending",
 ) -> Link:
     """Record a run of a stored recipe, execute it in a child, and record what came of it.
 
     ``kept`` is what keeps the recipe in the store; it is closed once the run leads there. Without
-    ``conditions``, they are what the workspace says.
+    ``conditions``, they are what the workspace says. ``why`` is what the journal says of the run.
 
     Raises: NameTaken; KeyboardInterrupt, after the run was recorded as failed.
     """
@@ -147,7 +148,7 @@ def execute(
     before = check_free(store, name, None)
     given = conditions_of(context) if conditions is None else conditions
     with contextlib.ExitStack() as stack:
-        with told_if_taken(store, name), store.transaction("run pending") as tx:
+        with told_if_taken(store, name), store.transaction(why) as tx:
             git = context.git()
             run_id = put_run(context, tx, recipe_id, snapshot, list(metrics), replay_of, git=git)
             # Held before anyone can see the run, so that nobody takes it for a dead one.
