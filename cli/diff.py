@@ -4,12 +4,12 @@ from typing import Annotated
 
 import typer
 
-from cli import because_page, diff_document, diff_page, exits, render, table_changes
+from cli import diff_document, diff_page, exits, render, table_changes
 from cli.context import open_context
-from cli.progress import counting
+from research.context import Context
 from research.errors import BadInput
-from research.experiments import because as explainer
 from research.experiments import diff as differ
+from research.experiments.diff import Difference
 from research.table_diff import SAMPLES
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -54,18 +54,28 @@ def diff(
     context = open_context()
     ids = (context.store.resolve(a), context.store.resolve(b))
     found = differ.diff(context, *ids, key=key or (), tolerance=tolerance, samples=rows)
-    reason = None
     if because:
-        with counting("runs") as tell:
-            reason = explainer.explain_change(context, *ids, tell)
-    if as_json:
-        extra = {} if reason is None else {"because": because_page.document(reason)}
-        render.emit({**diff_document.document(found), **extra})
+        _explain(context, found, with_code=code, as_json=as_json)
+    elif as_json:
+        render.emit(diff_document.document(found))
     elif trades:
         diff_page.print_trades(found)
     else:
-        diff_page.print_diff(found, with_code=code, with_outputs=reason is None)
-        if reason is not None:
-            because_page.print_because(reason)
+        diff_page.print_diff(found, with_code=code, with_outputs=True)
     if exit_code and not found.identical:
         raise typer.Exit(exits.NO)
+
+
+def _explain(context: Context, found: Difference, *, with_code: bool, as_json: bool) -> None:
+    """Run what lies between two runs, and say what each change is due to."""
+    from cli import because_page
+    from cli.progress import counting
+    from research.experiments.because import explain_change
+
+    with counting("runs") as tell:
+        reason = explain_change(context, found.a.run_id, found.b.run_id, tell)
+    if as_json:
+        render.emit({**diff_document.document(found), "because": because_page.document(reason)})
+        return
+    diff_page.print_diff(found, with_code=with_code, with_outputs=False)
+    because_page.print_because(reason)

@@ -24,6 +24,7 @@ _TIMES: Final = frozenset({"at_ns", "at", "time", "timestamp", "datetime", "date
 _NAMES: Final = frozenset({"id", "bar", "key", "index"})
 _ENDS: Final = ("_at_ns", "_id", "_bar", "_date", "_time")
 _ASSETS: Final = ("asset", "symbol", "ticker", "instrument")
+_CODES_MAX: Final = 2**62
 INSTANT: Final = "datetime64[ns]"
 TEXT: Final = "utf8"
 
@@ -246,16 +247,30 @@ def _codes(a: Tabular, b: Tabular, key: tuple[str, ...]) -> tuple[Any, Any]:
         ours, theirs = sides[0][0], sides[1][0]
         if ours.dtype == theirs.dtype:
             return ours, theirs
-    code = np.zeros(a.rows + b.rows, np.int64)
+    code, bound = np.zeros(a.rows + b.rows, np.int64), 1
     for mine, other in zip(*sides, strict=True):
         if (mine.dtype.kind in "UO") != (other.dtype.kind in "UO"):
             raise NoKey(key, "b", "its type is not the one it has in a")
-        if mine.dtype.kind in "UO" and "O" in (mine.dtype.kind, other.dtype.kind):
-            mine, other = mine.astype(object), other.astype(object)
-        values, places = np.unique(np.concatenate([mine, other]), return_inverse=True)
-        # Counted anew after each column, so that no product of counts grows past 64 bits.
-        code = np.unique(code * len(values) + places, return_inverse=True)[1]
+        count, places = _places(mine, other)
+        if bound * count > _CODES_MAX:
+            # Counted anew, so that no product of counts grows past 64 bits.
+            values, code = np.unique(code, return_inverse=True)
+            bound = len(values)
+        code, bound = code * count + places, bound * count
     return code[: a.rows], code[a.rows :]
+
+
+def _places(mine: Any, other: Any) -> tuple[int, Any]:
+    """Count the values of two columns, and give the place of each in their order."""
+    import numpy as np
+
+    if mine.dtype.kind in "UO":
+        # Few texts stand in many rows: sorting the few is quicker than sorting the rows.
+        texts = [*mine.tolist(), *other.tolist()]
+        order = {text: place for place, text in enumerate(sorted(set(texts)))}
+        return len(order), np.fromiter(map(order.__getitem__, texts), np.int64, len(texts))
+    values, places = np.unique(np.concatenate([mine, other]), return_inverse=True)
+    return len(values), places
 
 
 def _whole(table: Tabular, name: str, key: tuple[str, ...], side: str) -> Any:

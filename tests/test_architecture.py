@@ -150,6 +150,8 @@ HIDDEN_IMPORTS: dict[tuple[str, str], str] = {
     ("research/simulation/sweep.py", "concurrent.futures"): "15 ms, where a sweep has jobs",
     ("rosdb/settings.py", "tomllib"): "20 ms, where somebody has changed a setting",
     ("research/experiments/options.py", "tomllib"): "20 ms, where a workspace has options",
+    ("cli/diff.py", "cli"): "30 ms, where runs are to be made between two",
+    ("cli/diff.py", "research.experiments"): "goes with it",
     ("cli/app.py", "cli"): "a process runs one command, and loads that one only",
 }
 
