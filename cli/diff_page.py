@@ -134,9 +134,9 @@ def _print_code(file: FileChange, *, with_code: bool) -> None:
         _print_lines(file.diff.splitlines())
 
 
-def _print_lines(lines: list[str]) -> None:
+def _print_lines(lines: list[str], indent: str = "") -> None:
     for text in lines:
-        render.line(render.paint(text, _LINE_STYLES.get(text[:1], "")))
+        render.line(indent + render.paint(text, _LINE_STYLES.get(text[:1], "")))
 
 
 def _print_snapshots(found: SnapshotDiff) -> set[str]:
@@ -198,7 +198,7 @@ def _print_artifacts(artifacts: Sequence[ArtifactChange], told: AbstractSet[str]
             table_changes.print_table_diff(each.table)
         elif each.text:
             lines = each.text.splitlines()[2:]
-            _print_lines(lines[:_LINES_SHOWN])
+            _print_lines(lines[:_LINES_SHOWN], table_changes.INDENT)
             if len(lines) > _LINES_SHOWN:
                 render.line(f"    and {render.count(len(lines) - _LINES_SHOWN, 'line')} more")
         elif each.state == "changed" and each.a is not None and each.b is not None:

@@ -94,9 +94,12 @@ def curves(
                 previous = None
                 continue
             y = round((high - value) / ((high - low) or 1.0) * (rows - 1))
-            if letter == "a" or x % (2 * _DASH) < _DASH:
-                start = y if previous is None else previous
-                for dot in range(min(start, y), max(start, y) + 1):
+            start = y if previous is None else previous
+            low_dot, high_dot = min(start, y), max(start, y)
+            is_gap = letter == "b" and x % (2 * _DASH) >= _DASH
+            if not is_gap or low_dot < high_dot:
+                # A steep move is drawn in a gap too, dotted, or it would be missed.
+                for dot in range(low_dot, high_dot + 1, 2 if is_gap else 1):
                     grid[dot // 4][x // 2] |= _DOTS[x % 2][dot % 4]
             previous = y
         if previous is not None:

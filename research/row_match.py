@@ -249,6 +249,9 @@ def _codes(a: Tabular, b: Tabular, key: tuple[str, ...]) -> tuple[Any, Any]:
             return ours, theirs
     code, bound = np.zeros(a.rows + b.rows, np.int64), 1
     for mine, other in zip(*sides, strict=True):
+        if not (len(mine) and len(other)):
+            # A column without rows may have any type: a run without trades says nothing of theirs.
+            mine, other = (other[:0], other) if len(other) else (mine, mine[:0])
         if (mine.dtype.kind in "UO") != (other.dtype.kind in "UO"):
             raise NoKey(key, "b", "its type is not the one it has in a")
         count, places = _places(mine, other)
