@@ -73,10 +73,10 @@ clean: ## remove .venv, .venv-engines, .venv-statistics, demo/, builds and cache
 
 # What they measure, and how, stands in docs/benchmarks.md. B takes options: make bench B="--scale 0.1".
 # For bench-scale, N=6 is a million runs.
-.PHONY: bench bench-api bench-scale bench-sweep bench-engine bench-statistics bench-programmes
-.PHONY: check-engines check-statistics
+.PHONY: bench bench-api bench-scale bench-sweep bench-diff bench-engine bench-statistics
+.PHONY: bench-programmes check-engines check-statistics
 
-bench: .venv/ros.stamp ## measure the store beside its peers (bench-api, -scale, -sweep, -engine, -statistics, -programmes: the rest)
+bench: .venv/ros.stamp ## measure the store beside its peers (bench-api, -scale, -sweep, -diff, -engine, -statistics, -programmes: the rest)
 	@$(IN_VENV) benchmarks.store $(B)
 
 bench-api: .venv/ros.stamp
@@ -87,6 +87,9 @@ bench-scale: .venv/ros.stamp
 
 bench-sweep: .venv/dev.stamp
 	@$(IN_VENV) benchmarks.sweep $(B)
+
+bench-diff: .venv/dev.stamp
+	@$(IN_VENV) benchmarks.diffs $(B)
 
 # The other engines, in an environment of their own: compared trade by trade, and timed beside ours
 # (docs/engines.md).

@@ -8,10 +8,12 @@ are named as a time, a bar or an identifier; where none is found, rows are match
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
+
+from research.tabular import INSTANT, TEXT, Tabular, cells_differ, plain
 
 if TYPE_CHECKING:
     import numpy
@@ -25,54 +27,6 @@ _NAMES: Final = frozenset({"id", "bar", "key", "index"})
 _ENDS: Final = ("_at_ns", "_id", "_bar", "_date", "_time")
 _ASSETS: Final = ("asset", "symbol", "ticker", "instrument")
 _CODES_MAX: Final = 2**62
-INSTANT: Final = "datetime64[ns]"
-TEXT: Final = "utf8"
-
-
-class Tabular(Protocol):
-    """A table: columns by name, each with a type and a unit.
-
-    Shapes: each column (rows,); masked where values are missing.
-    """
-
-    @property
-    def rows(self) -> int:
-        """How many rows it has."""
-
-    @property
-    def dtypes(self) -> Mapping[str, str]:
-        """The type of each column, in the table's order."""
-
-    @property
-    def units(self) -> Mapping[str, str]:
-        """The unit of each column; empty where it has none."""
-
-    def parts(self, name: str) -> object:
-        """Return what decides a column's values: two columns of equal parts are the same."""
-
-    def __getitem__(self, name: str) -> Any:
-        """Return a column as an array."""
-
-
-class HeldTable:
-    """A table whose columns are read once, when they are first asked for."""
-
-    def __init__(self, table: Tabular) -> None:
-        self.rows = table.rows
-        self.dtypes = table.dtypes
-        self.units = table.units
-        self._table = table
-        self._held: dict[str, Any] = {}
-
-    def parts(self, name: str) -> object:
-        """Return what decides a column's values."""
-        return self._table.parts(name)
-
-    def __getitem__(self, name: str) -> Any:
-        """Return a column as an array."""
-        if name not in self._held:
-            self._held[name] = self._table[name]
-        return self._held[name]
 
 
 class NoKey(Exception):
@@ -170,7 +124,16 @@ def _by_key(a: Tabular, b: Tabular, key: tuple[str, ...], *, is_ordered: bool = 
     """
     import numpy as np
 
-    ours, theirs = _codes(a, b, key)
+    sides = _sides(a, b, key)
+    ordering = next((pair for pair in sides if len(key) > 1 and _ascend(*pair)), None)
+    if ordering is not None:
+        # It tells the rows apart by itself: what the others are for is that they are the same.
+        mine, other = _places_of(*ordering)
+        for ours, theirs in sides:
+            is_same = ~cells_differ(ours[mine], theirs[other])
+            mine, other = mine[is_same], other[is_same]
+        return _matching(key, a, b, mine, other)
+    ours, theirs = _codes(sides)
     ascends = [bool((codes[1:] > codes[:-1]).all()) for codes in (ours, theirs)]
     if is_ordered and not any(ascends):
         raise NoKey(key, "a", "it does not ascend")
@@ -181,10 +144,7 @@ def _by_key(a: Tabular, b: Tabular, key: tuple[str, ...], *, is_ordered: bool = 
                 raise NoKey(key, side, _told_twice(table, key, codes))
     order = None if ascends[0] else np.argsort(ours, kind="stable")
     ordered = ours if order is None else ours[order]
-    places = np.searchsorted(ordered, theirs)
-    hit = places < len(ordered)
-    hit[hit] = ordered[places[hit]] == theirs[hit]
-    mine, other = places[hit], np.flatnonzero(hit)
+    mine, other = _places_of(ordered, theirs)
     if order is not None:
         mine = order[mine]
     turn = np.argsort(mine, kind="stable")
@@ -229,38 +189,65 @@ def _matching(key: tuple[str, ...], a: Tabular, b: Tabular, mine: Rows, other: R
     )
 
 
-def _codes(a: Tabular, b: Tabular, key: tuple[str, ...]) -> tuple[Any, Any]:
-    """Turn the values of a key into numbers that order as they do, the same for both tables.
+def _ascend(ours: Any, theirs: Any) -> bool:
+    """Tell whether two columns of whole numbers, of one type, both strictly ascend."""
+    is_whole = ours.dtype == theirs.dtype and ours.dtype.kind in "iu"
+    return is_whole and all(bool((each[1:] > each[:-1]).all()) for each in (ours, theirs))
 
-    Shapes: returns (rows,) of each.
-    Raises: NoKey.
-    """
+
+def _places_of(ordered: Any, values: Any) -> tuple[Rows, Rows]:
+    """Find values among ascending ones: where there, and which of them, for each that is there."""
     import numpy as np
 
-    sides = []
+    if len(ordered) == len(values) and bool((ordered == values).all()):
+        same = np.arange(len(values), dtype=np.int64)
+        return same, same
+    places = np.searchsorted(ordered, values)
+    hit = places < len(ordered)
+    hit[hit] = ordered[places[hit]] == values[hit]
+    return places[hit], np.flatnonzero(hit)
+
+
+def _sides(a: Tabular, b: Tabular, key: tuple[str, ...]) -> list[tuple[Any, Any]]:
+    """Return the columns of a key in both tables, each pair of one kind.
+
+    Raises: NoKey.
+    """
     for side, table in (("a", a), ("b", b)):
         for name in key:
             if name not in table.dtypes:
                 raise NoKey(key, side, f"there is no column {name!r}")
-        sides.append([_whole(table, name, key, side) for name in key])
-    if len(key) == 1 and all(each[0].dtype.kind in "iu" for each in sides):
-        ours, theirs = sides[0][0], sides[1][0]
-        if ours.dtype == theirs.dtype:
-            return ours, theirs
-    code, bound = np.zeros(a.rows + b.rows, np.int64), 1
-    for mine, other in zip(*sides, strict=True):
+    pairs = []
+    for name in key:
+        mine, other = _whole(a, name, key, "a"), _whole(b, name, key, "b")
         if not (len(mine) and len(other)):
             # A column without rows may have any type: a run without trades says nothing of theirs.
             mine, other = (other[:0], other) if len(other) else (mine, mine[:0])
         if (mine.dtype.kind in "UO") != (other.dtype.kind in "UO"):
             raise NoKey(key, "b", "its type is not the one it has in a")
+        pairs.append((mine, other))
+    return pairs
+
+
+def _codes(sides: Sequence[tuple[Any, Any]]) -> tuple[Any, Any]:
+    """Turn the values of a key into numbers that tell them apart, the same for both tables.
+
+    Shapes: returns (rows,) of each.
+    """
+    import numpy as np
+
+    ours, theirs = sides[0]
+    if len(sides) == 1 and ours.dtype == theirs.dtype and ours.dtype.kind in "iu":
+        return ours, theirs
+    code, bound = np.zeros(len(ours) + len(theirs), np.int64), 1
+    for mine, other in sides:
         count, places = _places(mine, other)
         if bound * count > _CODES_MAX:
             # Counted anew, so that no product of counts grows past 64 bits.
             values, code = np.unique(code, return_inverse=True)
             bound = len(values)
         code, bound = code * count + places, bound * count
-    return code[: a.rows], code[a.rows :]
+    return code[: len(ours)], code[len(ours) :]
 
 
 def _places(mine: Any, other: Any) -> tuple[int, Any]:
@@ -297,16 +284,6 @@ def _told_twice(table: Tabular, key: tuple[str, ...], codes: Any) -> str:
     return f"{values} stands in more than one row"
 
 
-def plain(column: Any, row: int) -> Any:
-    """Return a cell as a plain value; None if it is missing, nanoseconds of an instant."""
-    import numpy as np
-
-    cell = column[row : row + 1]
-    if np.ma.getdata(cell).dtype.kind == "M":
-        return None if np.ma.getmaskarray(cell)[0] else int(np.ma.getdata(cell).view(np.int64)[0])
-    return cell.tolist()[0]
-
-
 def _rows_differ(a: Tabular, b: Tabular, mine: Rows, other: Rows) -> Bools:
     import numpy as np
 
@@ -314,51 +291,6 @@ def _rows_differ(a: Tabular, b: Tabular, mine: Rows, other: Rows) -> Bools:
     for name in a.dtypes:
         found |= cells_differ(a[name][mine], b[name][other])
     return found
-
-
-def cells_differ(ours: Any, theirs: Any) -> Bools:
-    """Tell cell by cell whether two columns differ: to the bit in one type, by value across types.
-
-    NaN equals itself, 0.0 is not -0.0, and a missing value equals a missing one only. Text and a
-    number are never the same.
-
-    Shapes: ours, theirs, returns (rows,).
-    """
-    import numpy as np
-
-    masks = np.ma.getmaskarray(ours), np.ma.getmaskarray(theirs)
-    a, b = np.ma.getdata(ours), np.ma.getdata(theirs)
-    kinds = {a.dtype.kind, b.dtype.kind}
-    same: Any
-    if a.dtype == b.dtype and a.dtype.kind in "fM":
-        bits = np.dtype(f"u{a.dtype.itemsize}")
-        same = np.ascontiguousarray(a).view(bits) == np.ascontiguousarray(b).view(bits)
-    elif kinds <= set("biuf"):
-        same = _same_numbers(a, b)
-    elif kinds <= set("UO"):
-        same = a == b
-    else:
-        same = np.zeros(len(a), np.bool_)
-    differ: Bools = np.where(masks[0] | masks[1], masks[0] != masks[1], ~np.asarray(same, np.bool_))
-    return differ
-
-
-def _same_numbers(a: Any, b: Any) -> Any:
-    """Compare numbers of two types by what they are; no integer is rounded to a float for it."""
-    import numpy as np
-
-    if a.dtype.kind == b.dtype.kind == "f":
-        return (a == b) | ((a != a) & (b != b))
-    if a.dtype.kind == "f":
-        a, b = b, a
-    if b.dtype.kind == "f":
-        high = 2.0**64 if a.dtype.kind == "u" else 2.0**63
-        low = 0.0 if a.dtype.kind == "u" else -(2.0**63)
-        is_whole = (b >= low) & (b < high) & (b == np.floor(b))
-        wide = np.uint64 if a.dtype.kind == "u" else np.int64
-        back = np.where(is_whole, b, 0.0).astype(wide)
-        return is_whole & (back == a.astype(wide))
-    return a == b
 
 
 def _first_true(marks: Bools, default: int) -> int:

@@ -11,17 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from research.row_match import (
-    INSTANT,
-    TEXT,
-    HeldTable,
-    Matching,
-    Tabular,
-    cells_differ,
-    match_rows,
-    plain,
-    same_parts,
-)
+from research.row_match import Matching, match_rows, same_parts
+from research.tabular import INSTANT, TEXT, HeldTable, Tabular, cells_differ, plain
 
 if TYPE_CHECKING:
     import numpy

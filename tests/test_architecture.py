@@ -58,6 +58,7 @@ ARROWS: dict[str, set[str]] = {
         "research.bars",
         "research.row_match",
         "research.table_diff",
+        "research.tabular",
         "research.errors",
         "rosdb",
     },
@@ -66,6 +67,7 @@ ARROWS: dict[str, set[str]] = {
         "research.bars",
         "research.row_match",
         "research.table_diff",
+        "research.tabular",
         "research.errors",
         "rosdb",
     },
@@ -74,8 +76,9 @@ ARROWS: dict[str, set[str]] = {
     "research.simulation": {"research.statistics", "research.bars"},
     "research.statistics": set(),
     "research.bars": set(),
-    "research.row_match": set(),
-    "research.table_diff": {"research.row_match"},
+    "research.tabular": set(),
+    "research.row_match": {"research.tabular"},
+    "research.table_diff": {"research.row_match", "research.tabular"},
     "research.errors": set(),
     "rosdb": set(),
 }
@@ -223,6 +226,7 @@ PURE_PARTS = (
     "research.simulation",
     "research.statistics",
     "research.table_diff",
+    "research.tabular",
 )
 PURE_IMPORTS = frozenset(
     """

@@ -16,8 +16,9 @@ from research.experiments.divergence import Divergence, compare_entries
 from research.experiments.input_diff import text_of, unified
 from research.experiments.runs import RunManifest
 from research.experiments.trade_diff import TRADES, TradeDiff, are_trades, diff_trades
-from research.row_match import HeldTable, NoKey
+from research.row_match import NoKey
 from research.table_diff import EXACT, SAMPLES, TableDiff, Tolerance, diff_tables
+from research.tabular import HeldTable
 from rosdb import Entry, Store
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from research.row_match import Matching, NoKey, Tabular, match_rows, plain
+from research.row_match import Matching, NoKey, match_rows
 from research.table_diff import (
     EXACT,
     SAMPLES,
@@ -22,6 +22,7 @@ from research.table_diff import (
     diff_matched,
     lone_rows,
 )
+from research.tabular import Tabular, plain
 
 if TYPE_CHECKING:
     import numpy
