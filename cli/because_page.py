@@ -40,8 +40,10 @@ def print_because(found: Because) -> None:
     if found.a.nondeterminism or found.b.nondeterminism:
         render.paragraph("A run read the clock or chance: part of a share may be that.")
     _print_shares(found, numbers)
-    for name, reason in found.unexplained.items():
-        render.line(f"  {name}: {reason}")
+    for reason in dict.fromkeys(found.unexplained.values()):
+        names = [name for name, each in found.unexplained.items() if each == reason]
+        render.line()
+        render.paragraph(f"Not shared out, for {reason}: {', '.join(names)}.")
 
 
 def _print_no_inputs(found: Because) -> None:

@@ -1,5 +1,6 @@
 """What differs between two snapshots of data, as people read it and as a document."""
 
+import json
 from typing import Any
 
 from cli import render, table_changes
@@ -16,8 +17,9 @@ def print_snapshots(found: SnapshotDiff) -> None:
         render.line(render.paint("the same files", "green"))
     if found.details:
         render.heading("Told otherwise")
-        rows = [[name, _short(a), _short(b)] for name, (a, b) in found.details.items()]
-        render.table(["", "A", "B"], rows, indent="  ")
+        for name, (a, b) in found.details.items():
+            render.line(f"  {name}")
+            render.pairs({"a": _told(a), "b": _told(b)}, table_changes.INDENT)
     if found.files:
         render.heading("Files")
     for file in found.files:
@@ -32,9 +34,9 @@ def print_snapshots(found: SnapshotDiff) -> None:
         table_changes.print_table_diff(found.bars, with_rows=True)
 
 
-def _short(value: Any) -> str:
-    text = render.number(value) if isinstance(value, str) else repr(value)
-    return text or "none"
+def _told(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(jsonable(value))
+    return "none" if text in ("", "null") else text
 
 
 def _sizes(file: FileDiff) -> str:

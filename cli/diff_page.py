@@ -9,8 +9,9 @@ from cli.context import terminal
 from research.datasets.diff import SnapshotDiff
 from research.experiments.artifact_diff import ArtifactChange, Curve
 from research.experiments.diff import Difference, MetricChange
-from research.experiments.input_diff import Change, FileChange, Inputs, is_model
+from research.experiments.input_diff import FileChange, Inputs, is_model
 from research.experiments.trade_diff import INSTANTS, TRADES, WHY, FirstTrade, TradeDiff
+from rosdb import flatten
 
 WIDTH_MAX: Final = 100
 HEIGHT: Final = 10
@@ -31,7 +32,7 @@ def print_diff(found: Difference, *, with_code: bool, with_outputs: bool) -> Non
     if found.same_inputs:
         render.line("  the same: one fingerprint, two outcomes; it is not deterministic")
     else:
-        _print_inputs(found.inputs, with_code=with_code)
+        _print_inputs(found, with_code=with_code)
     if found.same_outcome:
         render.line("\nsame outcome" if found.a.outcome_id is not None else "\nneither completed")
         return
@@ -89,20 +90,20 @@ def _why_data_alone(inputs: Inputs) -> str:
 # ---- inputs ----
 
 
-def _print_inputs(inputs: Inputs, *, with_code: bool) -> None:
+def _print_inputs(found: Difference, *, with_code: bool) -> None:
+    inputs = found.inputs
     parameters = [p for p in inputs.parameters if not is_model(p)]
     models = [p for p in inputs.parameters if is_model(p)]
     rows = [
-        [word, name, *_parameters(change)]
+        [word, name, *_shown_parameters(found, name)]
         for word, names in (("parameter", parameters), ("model", models))
         for name in names
-        for change in [inputs.parameters[name]]
     ]
-    for word, found in (
+    for word, change in (
         ("experiment", inputs.experiment), ("seed", inputs.seed), ("dataset", inputs.dataset)
     ):  # fmt: skip
-        if found is not None:
-            rows.append([word, "", *(render.number(v) or "none" for v in (found.a, found.b))])
+        if change is not None:
+            rows.append([word, "", *(render.number(v) or "none" for v in (change.a, change.b))])
     rows += [
         ["environment", each.name, each.then or "absent", _version(each.then, each.now)]
         for each in inputs.environment
@@ -118,9 +119,18 @@ def _print_inputs(inputs: Inputs, *, with_code: bool) -> None:
             render.line(f"  dataset file {file.path}: {file.state}")
 
 
-def _parameters(change: Change) -> list[str]:
-    shown = [render.number(each) or "none" for each in (change.a, change.b)]
-    return [repr(change.a), repr(change.b)] if shown[0] == shown[1] else shown
+def _shown_parameters(found: Difference, name: str) -> list[str]:
+    """Write a parameter on both sides: one that is null is there all the same."""
+    sides = [dict(flatten(each.parameters)) for each in (found.a, found.b)]
+    shown = [
+        "absent"
+        if name not in side
+        else "null"
+        if side[name] is None
+        else render.number(side[name])
+        for side in sides
+    ]
+    return [repr(side.get(name)) for side in sides] if shown[0] == shown[1] else shown
 
 
 def _version(then: str | None, now: str | None) -> str:
@@ -170,7 +180,7 @@ def _print_metrics(metrics: Mapping[str, MetricChange]) -> None:
                 _metric(change.a),
                 _metric(change.b),
                 render.signed(change.difference),
-                "" if not change.relative else f"{change.relative * 100:+.3g}%",
+                _percent(change.relative),
                 render.paint(change.better or "", "green"),
             ]
             for name, change in metrics.items()
@@ -178,6 +188,11 @@ def _print_metrics(metrics: Mapping[str, MetricChange]) -> None:
         right=(1, 2, 3, 4),
         indent="  ",
     )
+
+
+def _percent(fraction: float | None) -> str:
+    text = render.signed(None if fraction is None else fraction * 100, 3)
+    return f"{text}%" if text else ""
 
 
 def _metric(value: Any) -> str:

@@ -108,8 +108,8 @@ def moment(at_ns: int) -> str:
 
 
 def signed(value: float | None, digits: int = 6) -> str:
-    """Write a change with its sign; nothing where there is none."""
-    return "" if not value else f"{float(value):+.{digits}g}"
+    """Write a change with its sign; nothing where there is none, or none that is a number."""
+    return "" if not value or value != value else f"{float(value):+.{digits}g}"
 
 
 def number(value: Any) -> str:

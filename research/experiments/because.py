@@ -182,7 +182,7 @@ def _attribute(
         ours, theirs = _exact(a.metrics.get(name)), _exact(b.metrics.get(name))
         if ours is None or theirs is None:
             if a.metrics.get(name) != b.metrics.get(name):
-                unexplained[name] = "it is not a finite number in both runs"
+                unexplained[name] = "not both runs have it as a finite number"
             continue
         values = {}
         for swapped, each in between.items():
@@ -192,7 +192,7 @@ def _attribute(
         if method == "all orders" and len(values) < len(between):
             missing = len(between) - len(values)
             if ours != theirs:
-                unexplained[name] = f"it is undefined in {missing} of the runs in between"
+                unexplained[name] = _without(missing)
         ends = (values.get(frozenset(), ours), values.get(frozenset(names), theirs))
         is_exact = method == "all orders" and len(values) == len(between)
         alone = {
@@ -214,6 +214,14 @@ def _attribute(
             remainder=theirs - ours - drifted - told,
         )
     return found, unexplained
+
+
+def _without(count: int) -> str:
+    return (
+        "a run in between is without it"
+        if count == 1
+        else f"{count} runs in between are without it"
+    )
 
 
 def _exact(value: Any) -> Fraction | None:
