@@ -72,6 +72,19 @@ def test_a_column_beside_the_bars_is_compared_in_the_file(diff):
     assert file.rows.changed[0].cells == {"adj": (1.5, 2.5)}
 
 
+def test_a_column_beside_bars_that_differ_is_compared_too(diff):
+    wide = "\n".join(line + (",1.5" if n else ",adj") for n, line in enumerate(BARS.splitlines()))
+    after = wide.replace("10.5,100,1.5", "10.75,100,9.5")
+
+    found = diff({"bars.csv": wide}, {"bars.csv": after})
+
+    (file,) = found.files
+    assert file.rows is not None
+    assert file.rows.changed[0].cells == {"close": (10.5, 10.75), "adj": (1.5, 9.5)}
+    assert found.bars is not None
+    assert found.bars.changed[0].cells == {"close": (10.5, 10.75)}
+
+
 def test_files_that_are_there_once_and_files_that_are_the_same(diff):
     found = diff(
         {"a.txt": "1", "same.txt": "=", "old.bin": b"\0"},

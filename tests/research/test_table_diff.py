@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from research.row_match import NoKey
@@ -191,6 +191,8 @@ def test_numbers_of_another_type_are_compared_by_value(values, data):
     st.sampled_from([0.0, 1e-9, 1.0]),
     st.sampled_from([0.0, 1e-6, 0.5]),
 )
+@example([(math.inf, 1.0), (math.inf, math.inf), (-math.inf, math.inf)], 1.0, 0.5)
+@example([(1.0, 2.0), (1.0, 2.0 + 2**-40), (0.0, -1.0), (0.0, -0.0)], 1.0, 0.0)
 def test_a_tolerance_is_that_of_isclose(pairs, absolute, relative):
     a, b = (np.array(side) for side in zip(*pairs, strict=True))
 
@@ -254,6 +256,26 @@ def test_a_difference_that_is_no_number_is_never_the_largest():
     assert v.largest is not None
     assert v.largest.row_a == 0
     assert w.largest is None
+
+
+def test_the_sign_of_zero_is_a_bit_and_nan_is_itself():
+    a = table({"v": np.array([0.0, np.nan, 1.0]), "w": np.array([1, 2, 3], np.float32)})
+    b = table({"v": np.array([-0.0, np.nan, 1.0]), "w": np.array([1, 2, 3], np.float32)})
+
+    (row,) = diff_tables(a, b).changed
+
+    assert (row.row_a, list(row.cells)) == (0, ["v"])
+
+
+def test_a_part_of_a_key_that_ascends_is_not_the_whole_of_it():
+    a = table({"day": np.arange(3), "asset": np.array(["x", "y", "z"]), "v": np.arange(3)})
+    b = table({"day": np.arange(3), "asset": np.array(["x", "q", "z"]), "v": np.arange(3)})
+
+    found = diff_tables(a, b, key=["asset", "day"])
+
+    assert [row.key for row in found.only_a] == [("y", 1)]
+    assert [row.key for row in found.only_b] == [("q", 1)]
+    assert found.changed_count == 0
 
 
 def test_missing_values_are_values_of_their_own():

@@ -79,6 +79,14 @@ def test_a_trade_that_one_run_alone_has():
     assert (found.first.why, found.first.a, found.first.b) == (("entry",), THREE[1], None)
 
 
+def test_a_trade_on_the_other_side_is_another_trade():
+    found = diff_trades(Trades(THREE), Trades(edited(1, side="long")))
+
+    assert (found.only_a_count, found.only_b_count, found.changed_count) == (1, 1, 0)
+    assert found.first is not None
+    assert (found.first.a, found.first.b) == (THREE[1], {**THREE[1], "side": "long"})
+
+
 def test_an_entry_that_moved_is_shown_from_both_sides():
     moved = trade(11, side="short")
     found = diff_trades(Trades(THREE), Trades([THREE[0], moved, THREE[2]]))
