@@ -10,14 +10,17 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
+from itertools import islice
 from typing import Any, Final
 
 import numpy as np
 
 from rosdb import UTF8
 
-_INT_DIGITS_MAX: Final = 18
+_BATCH_ROWS: Final = 32_768  # Bounds the text that is held beside the finished columns.
+_CODE: Final = re.compile(r"^\s*[+-]?0[0-9]", re.MULTILINE)
 
 
 class FileTable:
@@ -53,58 +56,105 @@ def read_table(path: str, content: bytes) -> FileTable | None:
     return _read_csv(content)
 
 
+class _IsText(Exception):
+    """A column that was read as numbers turns out to be text."""
+
+    def __init__(self, place: int) -> None:
+        super().__init__(place)
+        self.place = place
+
+
 def _read_csv(content: bytes) -> FileTable | None:
+    """Read a batch of rows at a time; a column that turns out to be text is begun anew."""
+    texts: set[int] = set()
+    while True:
+        try:
+            return _parse(content, texts)
+        except _IsText as found:
+            texts.add(found.place)
+        except (UnicodeDecodeError, csv.Error):
+            return None
+
+
+def _parse(content: bytes, texts: Collection[int]) -> FileTable | None:
+    """Read a CSV file whose columns at some places are text; None if it is no table.
+
+    Raises: _IsText for another one; UnicodeDecodeError, csv.Error.
+    """
+    with io.TextIOWrapper(io.BytesIO(content), "utf-8-sig", newline="") as lines:
+        reader = csv.reader(lines, strict=True)
+        header = [name.strip() for name in next(reader, [])]
+        if not header or len(set(header)) != len(header) or "" in header:
+            return None
+        columns = [_Column(place in texts) for place in range(len(header))]
+        count = 0
+        while batch := list(islice(reader, _BATCH_ROWS)):
+            rows = [row for row in batch if row]
+            if set(map(len, rows)) - {len(header)}:
+                return None
+            for place, fields in enumerate(zip(*rows, strict=True)):
+                if not columns[place].take(fields):
+                    raise _IsText(place)
+            count += len(rows)
+    for place, column in enumerate(columns):
+        if column.is_empty and place not in texts and count:
+            raise _IsText(place)
+    return FileTable(
+        {name: each.array() for name, each in zip(header, columns, strict=True)}, count
+    )
+
+
+class _Column:
+    """A column as it is read: numbers of the narrowest type so far, or text."""
+
+    def __init__(self, is_text: bool) -> None:
+        self.is_empty = True
+        self._is_text = is_text
+        self._parts: list[Any] = []
+        self._masks: list[Any] = []
+
+    def take(self, fields: Sequence[str]) -> bool:
+        """Take the fields of a batch; say no if they are text and were not to be."""
+        if self._is_text:
+            part = np.empty(len(fields), np.object_)
+            part[:] = fields
+            self._parts.append(part)
+            return True
+        missing = np.array([not field or field.isspace() for field in fields], np.bool_)
+        if missing.any():
+            fields = ["0" if not field or field.isspace() else field for field in fields]
+        values = _numbers(fields)
+        if values is None:
+            return False
+        self.is_empty = self.is_empty and bool(missing.all())
+        self._parts.append(values)
+        self._masks.append(missing)
+        return True
+
+    def array(self) -> Any:
+        """Return the whole column; of whole numbers and others, numbers."""
+        if self._is_text or not self._parts:
+            return np.concatenate([np.empty(0, np.object_), *self._parts])
+        values, missing = np.concatenate(self._parts), np.concatenate(self._masks)
+        return np.ma.MaskedArray(values, missing) if missing.any() else values
+
+
+def _numbers(fields: Sequence[str]) -> Any:
+    """Read fields as whole numbers, or else as numbers; None if they are neither.
+
+    One with a leading zero is a code, and no number.
+    """
+    joined = "\n".join(fields)
+    if "_" in joined or _CODE.search(joined):
+        return None
     try:
-        text = content.decode("utf-8-sig")
-        lines = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row]
-    except (UnicodeDecodeError, csv.Error):
-        return None
-    if not lines:
-        return None
-    header, rows = [name.strip() for name in lines[0]], lines[1:]
-    if len(set(header)) != len(header) or "" in header:
-        return None
-    if set(map(len, rows)) - {len(header)}:
-        return None
-    fields: Sequence[Sequence[str]] = list(zip(*rows, strict=True)) or [()] * len(header)
-    return FileTable(dict(zip(header, map(_column, fields), strict=True)), len(rows))
-
-
-def _column(fields: Sequence[str]) -> Any:
-    """Make a column of the narrowest type that holds every field."""
-    missing = np.array([not field.strip() for field in fields], np.bool_)
-    if not missing.all():
-        filled = [field if field.strip() else "0" for field in fields] if missing.any() else fields
-        for convert, dtype in ((_whole, np.int64), (_number, np.float64)):
-            values = _converted(filled, convert, dtype)
-            if values is not None:
-                return np.ma.MaskedArray(values, missing) if missing.any() else values
-    texts = np.empty(len(fields), np.object_)
-    texts[:] = fields
-    return texts
-
-
-def _converted(fields: Sequence[str], convert: Callable[[str], Any], dtype: Any) -> Any:
+        return np.array(list(map(int, fields)), np.int64)
+    except (ValueError, OverflowError):
+        pass
     try:
-        return np.array(list(map(convert, fields)), dtype)
+        return np.array(list(map(float, fields)), np.float64)
     except ValueError:
         return None
-
-
-def _whole(field: str) -> int:
-    """Read a whole number as it is written; one with a leading zero is a code, and text."""
-    value = int(field)
-    digits = field.strip().lstrip("+-")
-    if "_" in field or len(digits) > _INT_DIGITS_MAX or (digits[:1] == "0" and digits != "0"):
-        raise ValueError(field)
-    return value
-
-
-def _number(field: str) -> float:
-    digits = field.strip().lstrip("+-")
-    if "_" in field or (digits[:1] == "0" and digits[1:2].isdigit()):
-        raise ValueError(field)
-    return float(field)
 
 
 def _read_parquet(content: bytes) -> FileTable | None:

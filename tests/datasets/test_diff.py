@@ -182,6 +182,20 @@ def test_a_columns_type_is_the_narrowest_that_holds_its_fields(text, dtypes):
     assert dict(found.dtypes) == dtypes
 
 
+def test_a_column_may_turn_out_to_be_something_else_late():
+    """Far down, behind batches that were read as whole numbers."""
+    count = 70_000
+    lines = ["a,b,c,d", *("1,2,3," for _ in range(count)), "1,2.5,007,x"]
+
+    found = file_table.read_table("t.csv", "\n".join(lines).encode())
+
+    assert found is not None
+    assert found.rows == count + 1
+    assert dict(found.dtypes) == {"a": "int64", "b": "float64", "c": "utf8", "d": "utf8"}
+    assert [found[name][-1] for name in "abcd"] == [1, 2.5, "007", "x"]
+    assert [found[name][0] for name in "abcd"] == [1, 2.0, "3", ""]
+
+
 def test_an_empty_field_among_numbers_is_missing():
     found = file_table.read_table("t.csv", b'n\n1\n" "\n3\n')
 
