@@ -17,6 +17,7 @@ from rosdb.tables import (
     Table,
     array_column,
     check_column,
+    column_array,
     table_record,
     text_values,
 )
@@ -165,6 +166,18 @@ def test_arrays_that_go_out_are_read_only(values):
 
     with pytest.raises(ValueError, match="read-only"):
         back[0] = back[0]
+
+
+@given(st.lists(st.text("ab ~\t", max_size=6) | st.text(max_size=3), max_size=8))
+def test_text_is_cut_alike_into_an_array_and_into_a_list(texts):
+    """Plain ASCII goes a quicker way: to the same texts, in an array of the same kind."""
+    column = array_column("x", np.array(texts, np.object_))
+
+    back = column_array(column, len(texts))
+
+    assert back.tolist() == text_values(column, len(texts)) == texts
+    assert back.dtype.kind == ("O" if any(text.endswith("\0") for text in texts) else "U")
+    assert not back.flags.writeable
 
 
 def test_text_keeps_its_nuls():
