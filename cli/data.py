@@ -10,6 +10,7 @@ from cli import data_changes, exits, render, table_changes
 from cli.context import open_context
 from research.datasets import snapshot as snapshots
 from research.datasets.diff import diff_snapshots
+from research.datasets.holdout import holdouts, is_holdout, mark_holdout
 from research.datasets.snapshot import Snapshot
 from research.errors import BadInput
 from research.experiments.export import jsonable
@@ -38,6 +39,9 @@ def add(
         Path | None,
         typer.Option(metavar="FILE", help="a JSON schema; the files are then stored as they are"),
     ] = None,
+    holdout: Annotated[
+        bool, typer.Option("--holdout", help="for the last question: runs that open it are counted")
+    ] = False,
     no_stat_cache: Annotated[
         bool, typer.Option("--no-stat-cache", help="read every file, unchanged or not")
     ] = False,
@@ -57,8 +61,12 @@ def add(
         schema=_schema(schema),
         reads_all=no_stat_cache,
     )
+    if holdout:
+        mark_holdout(context, added.snapshot)
+    is_marked = is_holdout(context.store, added.snapshot)
     if as_json:
-        render.emit({**_document(added.snapshot), "new_bytes": added.new_bytes})
+        new_bytes = added.new_bytes
+        render.emit({**_document(added.snapshot, is_marked), "new_bytes": new_bytes})
         return
     fields = added.snapshot.fields
     what = "added" if added.is_new else "there already, nothing stored:"
@@ -68,23 +76,47 @@ def add(
     )
     if added.is_new:
         render.line(f"  {render.size(added.new_bytes)} new in the store")
+    if is_marked:
+        render.line("  a holdout: runs that open it are counted")
+
+
+@app.command()
+def mark(
+    label: Label,
+    holdout: Annotated[
+        bool, typer.Option("--holdout", help="kept for the last question; it stays so")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Mark a snapshot as a holdout: each run that opens it, before or after, is counted."""
+    if not holdout:
+        raise BadInput("say what it is to be marked as: --holdout")
+    context = open_context()
+    found = snapshots.find_snapshot(context, label)
+    is_new = mark_holdout(context, found)
+    if as_json:
+        render.emit({**_document(found, True), "marked": is_new})
+    else:
+        render.line(f"{found.label} is {'now' if is_new else 'already'} a holdout")
 
 
 @app.command("list")
 def list_all(as_json: AsJson = False) -> None:
     """List every version of every dataset."""
-    found = list(snapshots.list_snapshots(open_context().store))
+    store = open_context().store
+    found, marked = list(snapshots.list_snapshots(store)), set(holdouts(store))
     if as_json:
-        render.emit([_document(each) for each in found])
+        render.emit([_document(each, (each.name, each.version) in marked) for each in found])
         return
     render.table(
-        ["DATASET", "FILES", "SIZE", "BARS", "SNAPSHOT"],
+        ["DATASET", "FILES", "SIZE", "BARS", "HOLDOUT", "SNAPSHOT"],
         [
             [
                 each.label,
                 str(each.fields["file_count"]),
                 render.size(each.fields["size_bytes"]),
                 "yes" if each.bars is not None else "",
+                "yes" if (each.name, each.version) in marked else "",
                 render.paint(render.short(each.link), "yellow"),
             ]
             for each in found
@@ -99,10 +131,11 @@ def show(label: Label, as_json: AsJson = False) -> None:
     context = open_context()
     found = snapshots.find_snapshot(context, label)
     files = context.store.get_tree(found.files)
+    is_marked = is_holdout(context.store, found)
     if as_json:
         listing = {name: {"id": str(e.link), "bytes": e.size} for name, e in files.items()}
         details = {k: found.fields[k] for k in ("source", "created_at", "schema", "checksums")}
-        render.emit({**_document(found), **details, "listing": listing})
+        render.emit({**_document(found, is_marked), **details, "listing": listing})
         return
     render.pairs(
         {
@@ -111,6 +144,7 @@ def show(label: Label, as_json: AsJson = False) -> None:
             "source": found.fields["source"],
             "created": found.fields["created_at"],
             "parser": found.fields["parser"],
+            "holdout": "yes" if is_marked else None,
         },
         "",
     )
@@ -136,7 +170,8 @@ def verify(label: Label, as_json: AsJson = False) -> None:
     count, damaged = snapshots.verify_snapshot(context.store, found)
     if as_json:
         ok = not damaged
-        render.emit({**_document(found), "ok": ok, "objects": count, "damaged": damaged})
+        is_marked = is_holdout(context.store, found)
+        render.emit({**_document(found, is_marked), "ok": ok, "objects": count, "damaged": damaged})
     elif damaged:
         for reason in damaged.values():
             render.line(f"{render.paint('damaged', 'red')} {reason}")
@@ -209,7 +244,7 @@ def _schema(path: Path | None) -> Any:
         raise BadInput(f"{path} is not JSON: {error}") from None
 
 
-def _document(found: Snapshot) -> dict[str, Any]:
+def _document(found: Snapshot, is_marked: bool) -> dict[str, Any]:
     return {
         "dataset": found.name,
         "version": found.version,
@@ -218,4 +253,5 @@ def _document(found: Snapshot) -> dict[str, Any]:
         "bytes": found.fields["size_bytes"],
         "bars": None if found.bars is None else str(found.bars),
         "source": jsonable(found.fields["source"]),
+        "holdout": is_marked,
     }

@@ -11,7 +11,7 @@ from typing import Final
 import typer
 
 from cli.context import wants_traceback
-from research.errors import BadInput, NotThere, Refused, ResearchError, RunFailed
+from research.errors import BadInput, NotThere, Refused, ResearchError, RunFailed, Untold
 from rosdb import errors
 
 NO: Final = 1
@@ -24,6 +24,7 @@ INTERRUPTED: Final = 130
 
 TABLE: Final[tuple[tuple[type[BaseException], int], ...]] = (
     (Refused, NO),
+    (Untold, NO),
     (BadInput, USAGE),
     (NotThere, NOT_FOUND),
     (RunFailed, RUN_FAILED),

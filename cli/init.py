@@ -19,6 +19,8 @@ def init(
 ) -> None:
     """Make a store (.ros/) and the folders of a workspace, with an example experiment.
 
+    promotion.toml says what a promotion asks.
+
     On an existing workspace it changes nothing.
     """
     made = workspace.init(Path() if folder is None else folder, bare=bare)

@@ -153,15 +153,24 @@ def duration(seconds: float | None) -> str:
     return "" if seconds is None else f"{seconds:.2f} s"
 
 
+def hanging(lead: str, text: str) -> None:
+    """Print a text behind its lead, wrapped below itself. The lead may carry colour."""
+    room = max(ROOM_MIN, terminal().width - _visible(lead))
+    lines = textwrap.wrap(text, room, break_long_words=False) if len(text) > room else [text]
+    print((lead + f"\n{' ' * _visible(lead)}".join(lines)).rstrip())
+
+
+def printable(text: str) -> str:
+    """Spell what a terminal would obey: a text that somebody else has written."""
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+
+
 def pairs(values: Mapping[str, Any], indent: str = "  ") -> None:
     """Print names and values, aligned and wrapped; what has no value is left out."""
     shown = {name: text for name, value in values.items() if (text := number(value))}
     width = max((len(name) for name in shown), default=0)
-    hanging = indent + " " * (width + 2)
-    room = max(ROOM_MIN, terminal().width - len(hanging))
     for name, text in shown.items():
-        lines = textwrap.wrap(text, room, break_long_words=False) if len(text) > room else [text]
-        print(f"{indent}{paint(name.ljust(width), 'dim')}  " + f"\n{hanging}".join(lines))
+        hanging(f"{indent}{paint(name.ljust(width), 'dim')}  ", text)
 
 
 def table(

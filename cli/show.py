@@ -1,19 +1,23 @@
 """``ros show``: show a run, or print one of its outputs."""
 
 import sys
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cli import plot, render, swept
 from cli.context import open_context, terminal
 from research.context import Context
-from research.errors import BadInput
+from research.errors import BadInput, Untold
 from research.experiments import export, marks, runs
 from research.experiments.divergence import column_values
+from research.experiments.ledger import SHARPE
 from research.experiments.runs import RunManifest
 from research.experiments.sweep_record import RecordedSweep, find_sweep, read_sweep
 from rosdb import Entry, errors
+
+if TYPE_CHECKING:
+    from research.experiments.luck import Deflated
 
 WIDTH_MAX = 100
 HEIGHT = 8
@@ -118,8 +122,33 @@ def _print(context: Context, manifest: RunManifest) -> None:
     )
     if manifest.outcome is not None:
         render.heading("Metrics")
-        render.pairs(manifest.metrics)
+        render.pairs(_beside(manifest, _deflated(context, manifest)))
         _print_outputs(context, manifest)
+
+
+def _deflated(context: Context, manifest: RunManifest) -> "Deflated | None":
+    """Return what the family's trials leave of the run's Sharpe ratio, if it can be told."""
+    if not isinstance(manifest.metrics.get(SHARPE), float):
+        return None
+    if runs.artifacts(context.store, manifest).get("equity") is None:
+        return None
+    # It imports numpy, which a run without returns has no use for.
+    from research.experiments import luck
+
+    try:
+        return luck.deflated_sharpe_of(context, manifest)
+    except Untold:
+        return None
+
+
+def _beside(manifest: RunManifest, deflated: "Deflated | None") -> dict[str, Any]:
+    """Return the metrics for reading, the deflated ratio beside the raw one."""
+    shown = dict(manifest.metrics)
+    if deflated is not None:
+        told = f"psr {deflated.probabilistic:.4f}, dsr {deflated.deflated:.4f}"
+        of = "the only trial" if deflated.trial_count == 1 else f"{deflated.trial_count} trials"
+        shown[SHARPE] = f"{render.number(shown[SHARPE])}  ({told}: {of})"
+    return shown
 
 
 def _print_error(context: Context, manifest: RunManifest) -> None:
@@ -155,6 +184,7 @@ def _print_outputs(context: Context, manifest: RunManifest) -> None:
 
 def _document(context: Context, manifest: RunManifest) -> dict[str, Any]:
     found = runs.artifacts(context.store, manifest)
+    deflated = _deflated(context, manifest)
     log = None
     if manifest.log is not None:
         log = context.store.get_blob(manifest.log).decode("utf-8", "replace")
@@ -169,6 +199,7 @@ def _document(context: Context, manifest: RunManifest) -> dict[str, Any]:
         "experiment": manifest.experiment,
         "params": manifest.parameters,
         "metrics": manifest.metrics,
+        "deflated": None if deflated is None else deflated.to_fields(),
         "outputs": {
             name: {"kind": e.kind, "id": str(e.link), "bytes": e.size} for name, e in found.items()
         },

@@ -17,7 +17,9 @@
     │   ├── ArtifactMissing
     │   └── TagMissing
     ├── RunFailed                  the experiment failed; its run is kept  exit 4
-    └── Refused                    a question answered with no             exit 1
+    ├── Refused                    a question answered with no             exit 1
+    │   └── GateRefused            gates refuse a promotion; knows which
+    └── Untold                     a figure that what is there cannot tell exit 1
 
 Fields, not text, are the exceptions' arguments, so that they survive a process pool.
 """
@@ -70,6 +72,40 @@ class NotThere(ResearchError):
 
 class Refused(ResearchError):
     """A question answered with no."""
+
+    template = "{reason}"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class GateRefused(Refused):
+    """Gates refuse a promotion."""
+
+    template = "{told}"
+
+    def __init__(self, gates: Sequence[tuple[str, str]]) -> None:
+        ResearchError.__init__(self, gates)
+        self.gates = tuple(gates)
+
+    @property
+    def told(self) -> str:
+        """Each gate, and what it says."""
+        return "; ".join(f"gate {name}: {said}" for name, said in self.gates)
+
+    def __str__(self) -> str:
+        """Say which gates, and why."""
+        return self.told
+
+    @property
+    def hint(self) -> str:
+        """How to see all of them."""
+        return "all gates: the same command with --dry-run"
+
+
+class Untold(ResearchError):
+    """A figure that what is there cannot tell."""
 
     template = "{reason}"
 

@@ -13,6 +13,8 @@ from rosdb import FOLDER, Store
 
 _EXAMPLE_NAME: Final = "momentum_example.py"
 _EXAMPLE: Final = Path(__file__).parent / "experiments" / "example.txt"
+_GATES_NAME: Final = "promotion.toml"
+_GATES: Final = Path(__file__).parent / "promotion" / "default.toml"
 FOLDERS: Final = ("research/experiments", "research/datasets", "configs/strategies")
 
 
@@ -41,9 +43,10 @@ def init(folder: Path, *, bare: bool) -> Made:
     folders = [store.parent / name for name in FOLDERS]
     for path in folders:
         path.mkdir(parents=True, exist_ok=True)
-    example = folders[0] / _EXAMPLE_NAME
-    if not example.exists():
-        example.write_text(_EXAMPLE.read_text("utf-8"), "utf-8")
+    example, gates = folders[0] / _EXAMPLE_NAME, store.parent / _GATES_NAME
+    for path, given in ((example, _EXAMPLE), (gates, _GATES)):
+        if not path.exists():
+            path.write_text(given.read_text("utf-8"), "utf-8")
     # Last, for it says that the workspace is made.
     Store.init(store)
-    return Made(store=store, is_new=True, written=(store, example, *folders[1:]))
+    return Made(store=store, is_new=True, written=(store, example, gates, *folders[1:]))

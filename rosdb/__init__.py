@@ -26,6 +26,7 @@ from rosdb.refs import (
     REPLAYS,
     RUNS,
     TAGS,
+    TRIALS,
     check_label,
     check_run_name,
 )
@@ -36,6 +37,7 @@ from rosdb.store import Store
 from rosdb.tables import UTF8, WIDTHS, Column, Table, column_array, text_values
 from rosdb.transaction import Transaction
 from rosdb.trees import MODE_FILE, Entry
+from rosdb.trial_rows import TrialColumns
 
 __all__ = [
     "DATASETS",
@@ -48,6 +50,7 @@ __all__ = [
     "REPLAYS",
     "RUNS",
     "TAGS",
+    "TRIALS",
     "UTF8",
     "WIDTHS",
     "Collected",
@@ -71,6 +74,7 @@ __all__ = [
     "Store",
     "Table",
     "Transaction",
+    "TrialColumns",
     "check_label",
     "check_run_name",
     "column_array",

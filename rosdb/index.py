@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from rosdb import disk, index_file, run_rows
+from rosdb import disk, index_file, run_rows, trial_rows
 from rosdb.errors import JournalDamaged, StoreError, StoreLocked
 from rosdb.facts import PREFIXES
 from rosdb.index_rows import Applied, Rows, is_run_ref
@@ -20,6 +20,7 @@ from rosdb.journal import NO_ENTRY, START, Journal, Position
 from rosdb.objects import Kind, Link, ObjectId, Record
 from rosdb.query import Question, compile_sort, fact_order, joined_and
 from rosdb.run_rows import RunRow
+from rosdb.trial_rows import TrialColumns
 
 _WAITING_MAX: Final = 10_000
 _MANY_BYTES: Final = 100_000
@@ -137,6 +138,10 @@ class Index:
         prefixes = {space: prefix for prefix, space in PREFIXES.items()}
         return [prefixes[space] + name for space, name in rows if space in prefixes]
 
+    def trials(self, experiment: str, dataset: str | None) -> dict[str, TrialColumns]:
+        """Return the trials of an experiment by dataset, those of the ledger and of the runs."""
+        return trial_rows.by_dataset(self._rows, experiment, dataset)
+
     def mark(self, run_id: ObjectId, status: str) -> None:
         """Note what a run turned out to be, in the cache only (its process died)."""
         with self._alone, contextlib.suppress(sqlite3.OperationalError):
@@ -157,7 +162,13 @@ class Index:
         facts = "run, space, name, num, txt", "facts LEFT JOIN keys ON id = key"
         return tuple(
             self._rows(f"SELECT {columns} FROM {table} ORDER BY 1, 2, 3")
-            for columns, table in (("*", "refs"), (runs, "runs"), facts, ("*", "marks"))
+            for columns, table in (
+                ("*", "refs"),
+                (runs, "runs"),
+                facts,
+                ("*", "marks"),
+                ("*", "trials"),
+            )
         )
 
     def _open(self) -> sqlite3.Connection:

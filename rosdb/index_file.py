@@ -7,14 +7,15 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
+from rosdb import trial_rows
 from rosdb.errors import StoreLocked
 
-SCHEMA_VERSION: Final = 4
+SCHEMA_VERSION: Final = 5
 BUSY_SECONDS: Final = 60.0
 CACHE_KB: Final = 65_536  # at the most: what is read stays, what is put goes out in one piece
 MEMORY: Final = "file::memory:"
 
-_SCHEMA: Final = """
+_SCHEMA: Final = f"""
 CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID;
 CREATE TABLE refs (
     name TEXT PRIMARY KEY, digest BLOB, kind INTEGER, moved INTEGER, entry INTEGER) WITHOUT ROWID;
@@ -22,7 +23,7 @@ CREATE INDEX refs_digest ON refs (digest);
 CREATE TABLE runs (
     seq INTEGER PRIMARY KEY, run BLOB UNIQUE, experiment TEXT, name TEXT, status TEXT,
     kind TEXT, created_at_ns INTEGER, recipe BLOB, outcome BLOB, dataset TEXT, version TEXT,
-    replay_of BLOB, seconds REAL, noted TEXT);
+    replay_of BLOB, seconds REAL, noted TEXT, entered INTEGER);
 CREATE INDEX runs_recipe ON runs (recipe, status);
 CREATE INDEX runs_experiment ON runs (experiment, seq);
 CREATE INDEX runs_status ON runs (status, seq);
@@ -34,7 +35,7 @@ CREATE TABLE marks (
     run BLOB, space TEXT, value TEXT, PRIMARY KEY (run, space, value)) WITHOUT ROWID;
 CREATE INDEX marks_value ON marks (space, value);
 CREATE TRIGGER gone AFTER DELETE ON runs BEGIN DELETE FROM facts WHERE run = old.seq; END;
-"""
+{trial_rows.TABLE}{trial_rows.RUNS_INDEX}"""
 
 FACTS_IN_ORDER: Final = "CREATE INDEX facts_num ON facts (key, num)"
 """The order that a page is walked in. Without it rows are put three times as fast: whoever makes an

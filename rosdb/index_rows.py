@@ -2,16 +2,17 @@
 
 Owns the way from the journal's moves and the records they lead to, to the tables of the index. It
 knows by name the records that a question is about (run, status, recipe, outcome; note, sweep,
-promotion). Rows wait for each other and are put many at a time.
+promotion, the ledger of trials). Rows wait for each other and are put many at a time.
 """
 
+import contextlib
 import re
 import sqlite3
 from collections.abc import Iterable
 from itertools import chain
 from typing import Final
 
-from rosdb import refs
+from rosdb import refs, trial_rows
 from rosdb.errors import StoreError
 from rosdb.facts import METRICS, PARAMETERS, number_and_text
 from rosdb.fields import NOTE, PROMOTED, SWEEP, TAG
@@ -238,6 +239,10 @@ class Rows:
             record = self._read(move.new, "promotion/v1")
             if record is not None and "run" in record.links:
                 self._mark(PROMOTED, strategy, [record.links["run"].digest])
+        elif move.ref.startswith(refs.TRIALS):
+            record = self._read(move.new, trial_rows.SCHEMA)
+            with contextlib.suppress(*UNREADABLE):
+                trial_rows.insert(self._db, record)
 
     def _read(self, link: Link | None, schema: str) -> Record | None:
         """Return a record of that schema; None where there is none that can be read."""

@@ -18,6 +18,8 @@ PROMOTIONS: Final = "promotions/"
 SWEEPS: Final = "sweeps/"
 TAGS: Final = "tags/"
 NOTES: Final = "notes/"
+TRIALS: Final = "trials/"
+"""The ledger: its refs are made, and never moved or removed."""
 
 NAME_BYTES_MAX: Final = 255
 PREFIX_DIGITS_MIN: Final = 4

@@ -41,6 +41,7 @@ from rosdb.run_rows import RunRow
 from rosdb.settings import Settings, read_settings
 from rosdb.stat_cache import StatCache
 from rosdb.transaction import Transaction
+from rosdb.trial_rows import TrialColumns
 
 
 class Store:
@@ -287,10 +288,8 @@ class Store:
 
         Raises: JournalDamaged.
         """
-        for entry in self._journal.entries():
-            for move in entry.moves:
-                if ref is None or move.ref == ref:
-                    yield move
+        moves = (move for entry in self._journal.entries() for move in entry.moves)
+        yield from (move for move in moves if ref is None or move.ref == ref)
 
     def resolve(self, revision: str) -> ObjectId:
         """Return the run that a revision names: a hash, a prefix, a name, ``@``, ``@~2``.
@@ -329,6 +328,10 @@ class Store:
     def fact_names(self) -> list[str]:
         """List what any run has had: ``metrics.K`` and ``params.K``."""
         return self._caught_up().fact_names()
+
+    def trials(self, experiment: str, dataset: str | None = None) -> dict[str, TrialColumns]:
+        """Return the runs ever made of an experiment by dataset, all or one ("" for none)."""
+        return self._caught_up().trials(experiment, dataset)
 
     def lease(self, run_id: ObjectId) -> AbstractContextManager[None]:
         """Hold the kernel's word that a run's process lives; it ends with the process."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rosdb import refs, tables, trees
 from rosdb.chunks import WHOLE_BYTES_MAX
-from rosdb.errors import BadTable, ObjectCorrupt, RefMoved
+from rosdb.errors import BadName, BadTable, ObjectCorrupt, RefMoved
 from rosdb.ingest import put_stream
 from rosdb.journal import Journal
 from rosdb.object_store import Objects
@@ -140,10 +140,13 @@ class Transaction:
         """Move a ref when the transaction commits, if it still leads to ``expected`` then.
 
         ``None`` as new removes the ref, as expected says that there is none.
-        Raises: BadName, ObjectMissing if the new value leads nowhere.
+        Raises: BadName, also for a ref of the ledger that is there already; ObjectMissing if the
+            new value leads nowhere.
         """
         assert not self._is_over, "the transaction is over"
         refs.check_ref(name)
+        if name.startswith(refs.TRIALS) and (expected is not None or new is None):
+            raise BadName("ref", name, "the ledger of trials is added to, and never changed")
         assert name not in self._moves, f"{name} is moved twice in one transaction"
         self._moves[name] = (expected, None if new is None else self.typed(new))
 

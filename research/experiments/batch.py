@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from research.context import Context
-from research.experiments import run, runs
+from research.experiments import ledger, run, runs
 from research.experiments.answer import Answer
 from research.experiments.executor import Ended, Executor, Job
 from research.experiments.recipe import Base
@@ -33,6 +33,7 @@ class _Under:
     """A run that is recorded and has no end yet."""
 
     run_id: Link
+    recipe: Link
     state: Link
 
 
@@ -86,11 +87,12 @@ class _Batch:
         self._context, self._store, self._executor = context, context.store, executor
         self._lease = lease
         self._snapshot, self._metrics = base.snapshot, list(base.spec.metrics)
-        self._git = context.git()
+        self._experiment, self._git = base.experiment_id, context.git()
         self._waiting = deque(recipes)
         self._under: dict[int, _Under] = {}
         self._count = 0
         self._ended: list[_Under] = []
+        self._lines: list[ledger.Line] = []
         self._recording = contextlib.ExitStack()
         self._tx: Transaction | None = None
         self._since = context.monotonic()
@@ -138,7 +140,7 @@ class _Batch:
         jobs = []
         for run_id, recipe, state in zip(ids, recipes, states, strict=True):
             self._count += 1
-            self._under[self._count] = _Under(run_id=run_id, state=state)
+            self._under[self._count] = _Under(run_id=run_id, recipe=recipe, state=state)
             jobs.append(Job(number=self._count, recipe=self._store.get_record(recipe)))
         self._executor.submit(jobs)
 
@@ -147,11 +149,15 @@ class _Batch:
         under = self._under.pop(ended.number)
         tx = self._open_recording()
         answer = ended.answer
-        under.state = run.put_answer(
-            self._context, tx, under.run_id, under.state, answer, ended.seconds
-        )
+        landed = run.put_answer(self._context, tx, under.run_id, under.state, answer, ended.seconds)
         ended.release()
+        under.state = landed.state
         self._ended.append(under)
+        self._lines.append(
+            ledger.line_of(
+                under.run_id, under.recipe, landed.status, landed.outcome, answer.metrics
+            )
+        )
 
     def close_group(self) -> list[RunManifest]:
         """Record what has ended, and return it."""
@@ -165,8 +171,11 @@ class _Batch:
         return [runs.read_ended(self._store, each.run_id, each.state) for each in ended]
 
     def _commit(self) -> list[_Under]:
+        lines, self._lines = self._lines, []
         if self._tx is not None:
             self._tx.why = f"{len(self._ended)} runs ended"
+            # One record for them all: a line costs next to nothing, a ref does not.
+            ledger.enter(self._tx, self._experiment, ledger.dataset_of(self._snapshot), lines)
         # Let go of first: whatever interrupts the commit finds none that is half over.
         recording, self._recording, self._tx = self._recording, contextlib.ExitStack(), None
         ended, self._ended = self._ended, []
@@ -199,6 +208,7 @@ class _Batch:
             )
         self._under.clear()
         self._ended += left
+        self._lines += [ledger.line_of(each.run_id, each.recipe, "failed") for each in left]
         self._commit()
 
     def _open_recording(self) -> Transaction:

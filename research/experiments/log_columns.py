@@ -77,6 +77,9 @@ COLUMNS: Final[Mapping[str, Column]] = _named(
         _of_manifest("metrics", "facts", lambda run: run.metrics),
     )
 )
+DEFLATED: Final = "dsr"
+"""The deflated Sharpe ratio: it asks the ledger, so it is a column of a store."""
+
 WRITTEN: Final = (
     *("run", "name", "experiment", "status", "created", "seconds", "dataset", "seed"),
     *("fingerprint", "tags", "note", "params", "metrics"),
@@ -91,7 +94,7 @@ def choose(store: Store, text: str) -> list[Column]:
     """
     known = store.fact_names()
     names = dict.fromkeys(name.strip() for name in text.split(","))
-    return [_chosen(name, known) for name in names]
+    return [_deflated(store) if name == DEFLATED else _chosen(name, known) for name in names]
 
 
 def spread_facts(columns: Sequence[Column], runs: Sequence[LoggedRun]) -> list[Column]:
@@ -115,7 +118,7 @@ def _chosen(name: str, known: Sequence[str]) -> Column:
         if name.startswith(f"{source}.") and (name in known or not known):
             return _fact(name, [source], name.removeprefix(f"{source}."))
     bare = [each.partition(".")[2] for each in known]
-    near = difflib.get_close_matches(name, [*COLUMNS, *known, *bare], n=3)
+    near = difflib.get_close_matches(name, [*COLUMNS, DEFLATED, *known, *bare], n=3)
     raise UnknownColumn(name, list(dict.fromkeys(near)))
 
 
@@ -128,6 +131,13 @@ def _fact(name: str, sources: Sequence[str], key: str) -> Column:
         return None
 
     return Column(name=name, kind="number", read=read)
+
+
+def _deflated(store: Store) -> Column:
+    # It imports numpy, which no other column has a use for.
+    from research.experiments.luck import deflated_column
+
+    return _of_manifest(DEFLATED, "number", deflated_column(store))
 
 
 def _text_of(object_id: object) -> str | None:

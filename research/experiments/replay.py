@@ -63,11 +63,13 @@ def replay(
     in_place: bool = False,
     seeks_causes: bool = True,
     rebuilding: Rebuilding | None = None,
+    is_verified: bool = False,
 ) -> Replay:
     """Execute a run again and compare; the attempt is recorded.
 
     In place, the code is today's of the workspace instead of the stored one; all else is stored.
-    ``rebuilding`` asks for the recorded environment instead of today's.
+    ``rebuilding`` asks for the recorded environment instead of today's. ``is_verified`` says that
+    the closure was checked a moment ago.
 
     Raises: ObjectMissing, ObjectCorrupt if the run itself cannot be read; in place, BadInput;
         NotRebuilt; KeyboardInterrupt, after a verdict that was reached by then is recorded.
@@ -80,7 +82,8 @@ def replay(
     with contextlib.ExitStack() as kept:
         kept.enter_context(store.writing())  # until the replay's run leads to its recipe
         try:
-            check_closure(context, original)
+            if not is_verified:
+                check_closure(context, original)
             with store.transaction("replay") as tx:
                 today = _today(context, tx, original, in_place, rebuilding)
         except (errors.ObjectMissing, errors.ObjectCorrupt, errors.NotCanonical) as error:

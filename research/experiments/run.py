@@ -14,7 +14,7 @@ from typing import Any, Final
 from research.context import Context
 from research.datasets.snapshot import Snapshot
 from research.errors import BadInput, RunFailed
-from research.experiments import capsule, code_key, kernels, known_bases, recipe, runs
+from research.experiments import capsule, code_key, kernels, known_bases, ledger, recipe, runs
 from research.experiments.answer import Answer
 from research.experiments.child_error import ChildError
 from research.experiments.conditions import Conditions, conditions_of
@@ -61,6 +61,39 @@ class Ending:
     log_bytes_cut: int = 0
     sandbox: Mapping[str, Any] | None = None
     nondeterminism: Sequence[Mapping[str, str]] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Landed:
+    """What a run has come to: its last state, and its outcome if it completed."""
+
+    state: Link
+    status: runs.Status
+    outcome: Link | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """A run that is recorded, and what it asks."""
+
+    run_id: Link
+    recipe_id: Link
+    question: Record
+    snapshot: Snapshot | None
+    is_trial: bool
+
+    def enter(
+        self,
+        tx: Transaction,
+        status: str,
+        outcome: Link | None = None,
+        metrics: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Enter it into the ledger as it ends; a replay is no trial."""
+        if self.is_trial:
+            line = ledger.line_of(self.run_id, self.recipe_id, status, outcome, metrics)
+            experiment = self.question.fields["experiment"]
+            ledger.enter(tx, experiment, ledger.dataset_of(self.snapshot), [line])
 
 
 def run(
@@ -156,7 +189,14 @@ def execute(
             if name is not None:
                 tx.move_ref(runs.name_ref(name), run_id, expected=before)
         kept.close()
-        _perform(context, run_id, store.get_record(recipe_id), given)
+        asked = _Asked(
+            run_id=run_id,
+            recipe_id=recipe_id,
+            question=store.get_record(recipe_id),
+            snapshot=snapshot,
+            is_trial=replay_of is None,
+        )
+        _perform(context, asked, given)
     return run_id
 
 
@@ -198,17 +238,17 @@ def put_run(
     return run_id
 
 
-def _perform(context: Context, run_id: Link, question: Record, conditions: Conditions) -> None:
+def _perform(context: Context, asked: _Asked, conditions: Conditions) -> None:
     """Start the child, wait for it, and move the run to what came of it."""
     started = context.monotonic()
-    running = _move_status(context, run_id, run_id, "running", Ending())
+    running = _move_status(context, asked.run_id, asked.run_id, "running", Ending())
     try:
-        with context.store.scratch(run_id) as folder:
+        with context.store.scratch(asked.run_id) as folder:
             box = capsule.Capsule(folder.resolve())
-            box.fill(context.store, question)
-            kernels.lay_beside(kernels.kernels_for(context, question), folder / "code")
-            answer = box.run(question, conditions)
-            _record(context, run_id, running, answer, context.monotonic() - started)
+            box.fill(context.store, asked.question)
+            kernels.lay_beside(kernels.kernels_for(context, asked.question), folder / "code")
+            answer = box.run(asked.question, conditions)
+            _record(context, asked, running, answer, context.monotonic() - started)
     except BaseException as fault:
         error = {"kind": type(fault).__name__, "message": str(fault)[:2000], "where": ""}
         if isinstance(fault, KeyboardInterrupt):
@@ -216,20 +256,21 @@ def _perform(context: Context, run_id: Link, question: Record, conditions: Condi
         ending = Ending(seconds=context.monotonic() - started, error=error)
         # What failed us may fail this too; a run without an ending is shown as interrupted.
         with contextlib.suppress(errors.StoreError):
-            _move_status(context, run_id, running, "failed", ending)
+            _fail(context, asked, running, ending)
         raise
 
 
-def _record(
-    context: Context,
-    run_id: Link,
-    running: Link,
-    answer: Answer,
-    seconds: float,
-) -> None:
+def _fail(context: Context, asked: _Asked, running: Link, ending: Ending) -> None:
+    with context.store.transaction("run failed") as tx:
+        put_status(context, tx, asked.run_id, running, "failed", ending)
+        asked.enter(tx, "failed")
+
+
+def _record(context: Context, asked: _Asked, running: Link, answer: Answer, seconds: float) -> None:
     """Record the outcome, or the failure; an output that is no artifact is a failure too."""
     with context.store.transaction("run ended") as tx:
-        put_answer(context, tx, run_id, running, answer, seconds)
+        landed = put_answer(context, tx, asked.run_id, running, answer, seconds)
+        asked.enter(tx, landed.status, landed.outcome, answer.metrics)
 
 
 def put_answer(
@@ -239,7 +280,7 @@ def put_answer(
     running: Link,
     answer: Answer,
     seconds: float,
-) -> Link:
+) -> Landed:
     """Put what a run's child left, and move the run to it: completed, or failed."""
     error, outcome = answer.error, None
     if error is None:
@@ -260,7 +301,8 @@ def put_answer(
     )
     status: runs.Status = "completed" if error is None else "failed"
     tx.why = f"run {status}"
-    return put_status(context, tx, run_id, running, status, ending)
+    state = put_status(context, tx, run_id, running, status, ending)
+    return Landed(state=state, status=status, outcome=outcome)
 
 
 def _move_status(

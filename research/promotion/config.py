@@ -5,6 +5,7 @@ they are constants, written last and checked after the text is read back. Nothin
 stands at the level where they stand.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ import yaml
 
 from research.errors import Refused
 
+STRATEGY_PATTERN: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 SAFETY: Final[Mapping[str, Any]] = {
     "enabled": False,
     "mode": "EVAL_ONLY",
@@ -62,7 +64,7 @@ def config_text(config: Mapping[str, Any]) -> bytes:
     read = yaml.safe_load(text)
     if not is_safe(read):
         raise Refused("the config would not be disabled, EVAL_ONLY and unapproved")
-    if not _same(read, dict(config)):
+    if not is_same(read, dict(config)):
         raise Refused("the config does not read back as it was written")
     return text.encode("utf-8")
 
@@ -70,7 +72,7 @@ def config_text(config: Mapping[str, Any]) -> bytes:
 def is_safe(config: Any) -> bool:
     """Tell whether every safety field is there, of its type and value."""
     return isinstance(config, dict) and all(
-        key in config and _same(config[key], value) for key, value in SAFETY.items()
+        key in config and is_same(config[key], value) for key, value in SAFETY.items()
     )
 
 
@@ -82,10 +84,10 @@ class _PlainDumper(yaml.SafeDumper):
         return True
 
 
-def _same(a: Any, b: Any) -> bool:
+def is_same(a: Any, b: Any) -> bool:
     """Compare types too: 0 is not false."""
     if isinstance(a, Mapping) and isinstance(b, Mapping):
-        return a.keys() == b.keys() and all(_same(a[k], b[k]) for k in a)
+        return a.keys() == b.keys() and all(is_same(a[k], b[k]) for k in a)
     if isinstance(a, list | tuple) and isinstance(b, list | tuple):
-        return len(a) == len(b) and all(_same(x, y) for x, y in zip(a, b, strict=True))
+        return len(a) == len(b) and all(is_same(x, y) for x, y in zip(a, b, strict=True))
     return type(a) is type(b) and (a == b or (a != a and b != b))

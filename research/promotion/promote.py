@@ -1,39 +1,49 @@
 """Promotion: evidence first, then a record in the journal, then the file.
 
-Owns the gates of integrity (the closure verified, the run completed, a replay identical today) and
-the order of writing. The record goes before the file: a config without a record cannot come to be,
-and a record whose file a crash left unwritten is mended by promoting again.
+Owns the order of writing. The gates are asked first; what they answered is the evidence. The record
+goes before the file: a config without a record cannot come to be, and a record whose file a crash
+left unwritten is mended by promoting again.
 """
 
 import os
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from errno import EACCES
 from pathlib import Path
 from typing import Any, Final
 
 from research.context import Context
-from research.errors import BadStrategyName, Refused
-from research.experiments import replay, runs
+from research.errors import BadStrategyName, GateRefused, Refused
+from research.experiments.replay import Replay
 from research.experiments.runs import RunManifest
-from research.promotion.config import config_text, strategy_config
-from rosdb import PROMOTIONS, Link, ObjectId, Store, create_file, errors, replace_file
+from research.promotion.config import STRATEGY_PATTERN, config_text, strategy_config
+from research.promotion.gate_settings import read_settings
+from research.promotion.gates import Case, Gate, ask_gates, refusing
+from research.promotion.promotions import history
+from rosdb import PROMOTIONS, Link, ObjectId, Store, create_file, replace_file
 
 SCHEMA: Final = "promotion/v1"
-STRATEGY_PATTERN: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Promotion:
-    """A promotion, or what one would be; ``record`` is None in a dry run."""
+    """A promotion, or what one would be; ``record`` is None in a dry run.
+
+    Where a dry run is refused there is no config, and its text is empty.
+    """
 
     strategy: str
     path: Path
-    config: Mapping[str, Any]
+    config: Mapping[str, Any] | None
     text: bytes
     evidence: Mapping[str, Any]
+    gates: Sequence[Gate]
     record: Link | None
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether a gate refuses."""
+        return bool(refusing(self.gates))
 
 
 def promote(
@@ -46,7 +56,8 @@ def promote(
 ) -> Promotion:
     """Write a disabled config for a run, once its evidence is in.
 
-    Raises: BadStrategyName, Refused if a gate refuses or the file is not ours to replace.
+    Raises: BadStrategyName; BadInput if the gates' settings cannot be read; GateRefused, unless it
+        is a dry run; Refused if the file is not ours to replace.
     """
     if not STRATEGY_PATTERN.fullmatch(strategy):
         raise BadStrategyName(strategy)
@@ -54,62 +65,67 @@ def promote(
     path = (config_dir or context.workspace / "configs" / "strategies") / f"{strategy}.yaml"
     previous = store.ref(PROMOTIONS + strategy)
     _check_target(store, path, previous)
-    manifest = runs.read_run(store, run_id)
-    object_count = _verified(context, manifest)
-    verdict = _replayed(context, manifest)
-    evidence = {
-        "closure": {"verified_objects": object_count},
-        "replay": {
-            "verdict": verdict.verdict,
-            "run": str(verdict.replayed.run_id) if verdict.replayed else None,
-        },
-        "metrics": dict(manifest.metrics),
-    }
+    case = Case(context, run_id, read_settings(context.workspace))
+    gates = ask_gates(case)
+    evidence = _evidence(case, gates)
+    if refused := refusing(gates):
+        if not dry_run:
+            raise GateRefused([(gate.name, gate.explanation) for gate in refused])
+        return Promotion(
+            strategy=strategy,
+            path=path,
+            config=None,
+            text=b"",
+            evidence=evidence,
+            gates=gates,
+            record=None,
+        )
     config = strategy_config(
         strategy=strategy,
-        experiment=manifest.experiment,
-        parameters=manifest.parameters,
-        provenance=_provenance(manifest),
+        experiment=case.manifest.experiment,
+        parameters=case.manifest.parameters,
+        provenance=_provenance(case.manifest),
         evidence=evidence,
     )
     text = config_text(config)
     record = None
     if not dry_run:
         _make_folder(path.parent)
-        # Asked again: the replay may have taken minutes, in which somebody edited the file.
+        # Asked again: the gates may have taken minutes, in which somebody edited the file.
         _check_target(store, path, previous)
-        record = _record(context, manifest, strategy, evidence, text, verdict, previous)
+        assert case.replayed is not None
+        record = _record(context, case.manifest, strategy, evidence, text, case.replayed, previous)
         _write(store, path, text, record)
     return Promotion(
-        strategy=strategy, path=path, config=config, text=text, evidence=evidence, record=record
+        strategy=strategy,
+        path=path,
+        config=config,
+        text=text,
+        evidence=evidence,
+        gates=gates,
+        record=record,
     )
 
 
-def _verified(context: Context, manifest: RunManifest) -> int:
-    """Gate: everything that the run reaches is what it was, and it completed."""
-    try:
-        count = replay.check_closure(context, manifest)
-    except (errors.ObjectMissing, errors.ObjectCorrupt) as error:
-        raise Refused(f"gate closure: {error}") from error
-    if manifest.status != "completed":
-        raise Refused(f"gate completed: the run {manifest.status}")
-    if manifest.replay_of is not None:
-        raise Refused(f"gate original: it is a replay; promote {str(manifest.replay_of)[:12]}")
-    return count
-
-
-def _replayed(context: Context, manifest: RunManifest) -> replay.Replay:
-    """Gate: executed again, today, it gives the same outcome."""
-    found = replay.replay(context, manifest.run_id, seeks_causes=False)
-    if found.verdict != "identical" or found.record is None:
-        where = ""
-        if found.divergence is not None:
-            where = f" at {found.divergence.artifact}"
-            where += f", column {found.divergence.column}" if found.divergence.column else ""
-            where += f", row {found.divergence.row}" if found.divergence.row is not None else ""
-        reason = f": {found.reason}" if found.reason else where
-        raise Refused(f"gate replay: {found.verdict}{reason}")
-    return found
+def _evidence(case: Case, gates: Sequence[Gate]) -> dict[str, Any]:
+    """Return what the gates found, as plain data."""
+    found = case.replayed
+    evidence: dict[str, Any] = {
+        "closure": {"verified_objects": case.object_count},
+        "replay": {
+            "verdict": None if found is None else found.verdict,
+            "run": str(found.replayed.run_id) if found and found.replayed else None,
+        },
+        "metrics": dict(case.manifest.metrics),
+        "trials": {
+            "family": case.trials.family.label,
+            "count": case.trials.count,
+            "deflated": None if case.deflated is None else case.deflated.to_fields(),
+        },
+        **case.settings.to_fields(),
+        "gates": [gate.to_fields() for gate in gates],
+    }
+    return evidence
 
 
 def _provenance(manifest: RunManifest) -> dict[str, Any]:
@@ -132,7 +148,7 @@ def _record(
     strategy: str,
     evidence: Mapping[str, Any],
     text: bytes,
-    verdict: replay.Replay,
+    verdict: Replay,
     previous: ObjectId | None,
 ) -> Link:
     assert manifest.outcome_id is not None
@@ -146,7 +162,13 @@ def _record(
         }
         if previous is not None:
             links["supersedes"] = previous
-        record = tx.put_record(SCHEMA, {"strategy": strategy, "evidence": dict(evidence)}, links)
+        fields = {
+            "strategy": strategy,
+            "evidence": dict(evidence),
+            "created_at_ns": context.now_ns(),
+            "who": context.store.who,
+        }
+        record = tx.put_record(SCHEMA, fields, links)
         tx.move_ref(PROMOTIONS + strategy, record, expected=previous)
     return record
 
@@ -169,10 +191,8 @@ def _check_target(store: Store, path: Path, previous: ObjectId | None) -> None:
 
 
 def _written_texts(store: Store, promotion: ObjectId | None) -> Iterator[bytes]:
-    while promotion is not None:
-        record = store.get_record(promotion)
+    for _, record in history(store, promotion):
         yield store.get_blob(record.links["config"])
-        promotion = record.links.get("supersedes")
 
 
 def _make_folder(folder: Path) -> None:

@@ -99,7 +99,7 @@ def test_init_makes_what_the_contract_says(at, tmp_path):
         p.relative_to(tmp_path / "new").as_posix() for p in (tmp_path / "new").rglob("*")
     )
     assert [path for path in found if not path.startswith(".ros")] == [
-        "configs", "configs/strategies", "research", "research/datasets", "research/experiments",
+        "configs", "configs/strategies", "promotion.toml", "research", "research/datasets", "research/experiments",
         "research/experiments/momentum_example.py",
     ]  # fmt: skip
     assert at(tmp_path / "new").json("run", "momentum_example")["status"] == "completed"

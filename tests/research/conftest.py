@@ -142,3 +142,9 @@ def copied(finished: Bench, tmp_path: Path) -> Iterator[Bench]:
 def new_bench(tmp_path: Path) -> Callable[[str], Bench]:
     """Give a function that makes a workspace of a name."""
     return lambda name: make_bench(tmp_path / name)
+
+
+@pytest.fixture(scope="session")
+def benches(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Bench]:
+    """Give a function that makes a new workspace: for a test that needs one an example."""
+    return lambda: make_bench(tmp_path_factory.mktemp("bench") / "workspace")

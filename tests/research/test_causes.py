@@ -260,7 +260,11 @@ def test_the_search_leaves_nothing_behind(bench):
 
     moved = {move.ref for move in bench.store.journal()}
     mine = {f"runs/{each.run_id}" for each in (original, found.replayed)}
-    assert moved == {*mine, f"replays/{found.replayed.run_id}"}
+    assert moved == {
+        *mine,
+        f"replays/{found.replayed.run_id}",
+        f"trials/{original.run_id}",
+    }
     assert not list((bench.folder / ".ros" / "tmp").iterdir())
     assert bench.store.check().ok
     assert bench.manifest(found.replayed.run_id).status == "completed"

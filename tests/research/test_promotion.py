@@ -126,7 +126,7 @@ def test_a_replay_is_refused(copied, gamma):
 
     replayed = replay(copied.context, gamma).replayed.run_id
 
-    refused(copied, replayed, "gate original: it is a replay")
+    refused(copied, replayed, "gate completed: it is a replay")
 
 
 @pytest.mark.parametrize("harm", ["missing", "damaged"])

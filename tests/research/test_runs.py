@@ -190,12 +190,7 @@ def stuck(bench, monkeypatch, stage):
             patch.setattr(runner, "_perform", kill)
         else:
             patch.setattr(runner.capsule, "Capsule", kill)
-            move = runner._move_status
-            patch.setattr(
-                runner,
-                "_move_status",
-                lambda *a: kill() if a[3] == "failed" else move(*a),
-            )
+            patch.setattr(runner, "_fail", kill)
         with contextlib.suppress(Killed):
             bench.run("victim")
 
