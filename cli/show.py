@@ -11,7 +11,7 @@ from research.context import Context
 from research.errors import BadInput, Untold
 from research.experiments import export, marks, runs
 from research.experiments.divergence import column_values
-from research.experiments.ledger import SHARPE
+from research.experiments.ledger import SHARPE, told_ratio
 from research.experiments.runs import RunManifest
 from research.experiments.sweep_record import RecordedSweep, find_sweep, read_sweep
 from rosdb import Entry, errors
@@ -128,7 +128,7 @@ def _print(context: Context, manifest: RunManifest) -> None:
 
 def _deflated(context: Context, manifest: RunManifest) -> "Deflated | None":
     """Return what the family's trials leave of the run's Sharpe ratio, if it can be told."""
-    if not isinstance(manifest.metrics.get(SHARPE), float):
+    if told_ratio(manifest.metrics) is None:
         return None
     if runs.artifacts(context.store, manifest).get("equity") is None:
         return None

@@ -142,14 +142,20 @@ def line_of(
     metrics: Mapping[str, Any] | None = None,
 ) -> Line:
     """Return the line of a run that ends; a metric that is no number is no Sharpe ratio."""
-    value: Any = None if outcome_id is None else (metrics or {}).get(SHARPE)
+    told = None if outcome_id is None else told_ratio(metrics or {})
     return Line(
         run_id=run_id,
         recipe_id=recipe_id,
         status=status,
         outcome_id=outcome_id,
-        sharpe=float(value) if type(value) in (int, float) and math.isfinite(value) else None,
+        sharpe=told,
     )
+
+
+def told_ratio(metrics: Mapping[str, Any]) -> float | None:
+    """Return the Sharpe ratio that a run has told; None where it is no finite number."""
+    value = metrics.get(SHARPE)
+    return float(value) if type(value) in (int, float) and math.isfinite(value) else None
 
 
 def dataset_of(snapshot: Snapshot | None) -> dict[str, str] | None:

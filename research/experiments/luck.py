@@ -63,13 +63,15 @@ def deflated_sharpe_of(context: Context, manifest: RunManifest) -> Deflated:
 
 
 def deflated_column(store: Store) -> Callable[[RunManifest], float | None]:
-    """Return what reads the deflated ratio of one run after another; None where it has none.
+    """Return what reads the deflated ratio of one run after another; None where none is told.
 
     Each family's trials are counted once.
     """
     families: dict[tuple[str, str], Trials] = {}
 
     def read(manifest: RunManifest) -> float | None:
+        if ledger.told_ratio(manifest.metrics) is None:
+            return None
         key = manifest.experiment, (manifest.dataset or "").partition("@")[0]
         try:
             if key not in families:
