@@ -154,7 +154,7 @@ def line_of(
 
 def told_ratio(metrics: Mapping[str, Any]) -> float | None:
     """Return the Sharpe ratio that a run has told; None where it is no finite number."""
-    value = metrics.get(SHARPE)
+    value: Any = metrics.get(SHARPE)
     return float(value) if type(value) in (int, float) and math.isfinite(value) else None
 
 
