@@ -19,7 +19,10 @@ def edit(bench, *statements):
 def test_a_metric_edited_in_place_is_shown_as_it_was(copied):
     run_id = copied.store.resolve("sma")
     before = copied.manifest(run_id).metrics
-    edit(copied, "UPDATE facts SET num = 9.9 WHERE space = 'm' AND key = 'sharpe'")
+    edit(
+        copied,
+        "UPDATE facts SET num = 9.9 WHERE key IN (SELECT id FROM keys WHERE name = 'sharpe')",
+    )
 
     shown = {m.run_id: m.metrics for m in log.log(copied.context)}
 
