@@ -107,7 +107,7 @@ check-statistics: .venv-statistics/statistics.stamp
 	@.venv-statistics/bin/python -m pytest -q tests/statistics
 
 bench-statistics: .venv/ros.stamp
-	@$(IN_VENV) benchmarks.statistics $(B)
+	@$(IN_VENV) benchmarks.luck $(B)
 
 bench-programmes: .venv/ros.stamp
 	@$(IN_VENV) benchmarks.programmes $(B)
