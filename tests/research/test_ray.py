@@ -49,8 +49,8 @@ return {"n": n, "drawn": spec.seed % 1000003, "none": float("nan"), "blocked": b
 @pytest.fixture(scope="module")
 def cluster():
     """Make a cluster for the tests of this file, and leave no trace of it in this process."""
+    before, path = dict(os.environ), list(sys.path)  # as they are before Ray is imported
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'research-os[ray]'")
-    before, path = dict(os.environ), list(sys.path)
     with ray_executor._cluster(JOBS, "local") as ray:
         yield ray
     sys.path[:] = path  # it puts packages of its own there
