@@ -155,7 +155,6 @@ HIDDEN_IMPORTS: dict[tuple[str, str], str] = {
     ("research/experiments/options.py", "tomllib"): "20 ms, where a workspace has options",
     ("cli/diff.py", "cli"): "30 ms, where runs are to be made between two",
     ("cli/diff.py", "research.experiments"): "goes with it",
-    ("research/promotion/gate_settings.py", "tomllib"): "20 ms, where a workspace has settings",
     ("cli/show.py", "research.experiments"): "numpy, for runs that have returns to weigh",
     ("research/experiments/log_columns.py", "research.experiments.luck"): "numpy, as above",
     ("cli/app.py", "cli"): "a process runs one command, and loads that one only",

@@ -40,23 +40,29 @@ def read_options(workspace: Path) -> Options:
 
     Raises: BadInput naming the file and the option.
     """
-    path = workspace / FILE
+    return Options(**_checked(read_toml(workspace / FILE)))
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a file of settings in a workspace; one that is not there says nothing.
+
+    Raises: BadInput naming the file.
+    """
     try:
         with path.open("rb") as handle:
             data = handle.read(_BYTES_MAX + 1)
     except FileNotFoundError:
-        return Options()
+        return {}
     except OSError as error:
-        raise BadInput(f"cannot read {FILE}: {error.strerror}") from None
+        raise BadInput(f"cannot read {path.name}: {error.strerror}") from None
     if len(data) > _BYTES_MAX:
-        raise BadInput(f"{FILE} is longer than {_BYTES_MAX} bytes")
+        raise BadInput(f"{path.name} is longer than {_BYTES_MAX} bytes")
     import tomllib
 
     try:
-        sections = tomllib.loads(data.decode("utf-8"))
+        return tomllib.loads(data.decode("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadInput(f"{FILE} cannot be read: {' '.join(str(error).split())}") from None
-    return Options(**_checked(sections))
+        raise BadInput(f"{path.name} cannot be read: {' '.join(str(error).split())}") from None
 
 
 def _checked(sections: Mapping[str, Any]) -> dict[str, Any]:

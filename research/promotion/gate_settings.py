@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from research.errors import BadInput
+from research.experiments.options import read_toml
 
 FILE: Final = "promotion.toml"
 
@@ -40,7 +41,6 @@ OTHERS: Final = (
 )
 _ACTIONS: Final = ("warn", "refuse", "off")
 _PROFILES: Final = ("default", "strict")
-_BYTES_MAX: Final = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,23 +79,7 @@ def read_settings(workspace: Path) -> GateSettings:
 
     Raises: BadInput naming the file, and the nearest name.
     """
-    path = workspace / FILE
-    try:
-        with path.open("rb") as handle:
-            data = handle.read(_BYTES_MAX + 1)
-    except FileNotFoundError:
-        return GateSettings()
-    except OSError as error:
-        raise BadInput(f"cannot read {FILE}: {error.strerror}") from None
-    if len(data) > _BYTES_MAX:
-        raise BadInput(f"{FILE} is longer than {_BYTES_MAX} bytes")
-    import tomllib
-
-    try:
-        said = tomllib.loads(data.decode("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadInput(f"{FILE} cannot be read: {' '.join(str(error).split())}") from None
-    return _settings(said)
+    return _settings(read_toml(workspace / FILE))
 
 
 def _settings(said: Mapping[str, Any]) -> GateSettings:
