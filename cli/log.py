@@ -69,7 +69,7 @@ def log(
     limit = count if count is not None else (None if everything else COUNT_DEFAULT)
     context = open_context()
     chosen = None if columns is None else log_columns.choose(context.store, columns)
-    entries = history.history(
+    entries = history.log(
         context,
         where=where,
         sort=sort,

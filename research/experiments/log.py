@@ -42,35 +42,6 @@ def log(
     since: str | None = None,
     dataset: str | None = None,
     with_replays: bool = False,
-) -> Iterator[RunManifest | RunRow]:
-    """List runs, newest first; a run whose records are damaged comes as its bare row.
-
-    Raises: BadExpression, DatasetMissing, BadInput if ``since`` is no time.
-    """
-    found = history(
-        context,
-        where=where,
-        sort=sort,
-        limit=limit,
-        experiment=experiment,
-        since=since,
-        dataset=dataset,
-        with_replays=with_replays,
-    )
-    for each in found:
-        yield each.row if each.manifest is None else each.manifest
-
-
-def history(
-    context: Context,
-    *,
-    where: str = "",
-    sort: str | None = None,
-    limit: int | None = None,
-    experiment: str | None = None,
-    since: str | None = None,
-    dataset: str | None = None,
-    with_replays: bool = False,
 ) -> Iterator[LoggedRun]:
     """List runs with what was said of them, newest first.
 

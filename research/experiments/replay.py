@@ -132,12 +132,12 @@ def replay_all(
 
     def replays() -> Iterator[Replay | Unreadable]:
         for each in asked:
-            if isinstance(each, RunRow):
-                yield Unreadable(row=each, reason="its records are damaged or missing")
-            elif each.outcome_id is not None:
+            if each.manifest is None:
+                yield Unreadable(row=each.row, reason="its records are damaged or missing")
+            elif each.manifest.outcome_id is not None:
                 yield replay(
                     context,
-                    each.run_id,
+                    each.manifest.run_id,
                     in_place=in_place,
                     seeks_causes=seeks_causes,
                     rebuilding=rebuilding,

@@ -17,7 +17,7 @@ def ran(bench):
 
 
 def logged(bench, where):
-    return [each.row.run_id for each in log.history(bench.context, where=where)]
+    return [each.row.run_id for each in log.log(bench.context, where=where)]
 
 
 def test_tags_are_given_and_taken_away(ran):

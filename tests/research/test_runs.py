@@ -11,6 +11,12 @@ from research.experiments import run as runner
 from rosdb import errors
 
 
+def logged(context, **asked):
+    """List runs by their manifests; one whose records are damaged by its row."""
+    found = log.log(context, **asked)
+    return [each.row if each.manifest is None else each.manifest for each in found]
+
+
 def test_a_run_moves_from_pending_to_completed(finished):
     run_id = finished.store.resolve("sma")
 
@@ -201,11 +207,11 @@ def test_a_dead_run_is_shown_as_interrupted_and_asked_again(bench, monkeypatch, 
     stuck(bench, monkeypatch, stage)
 
     run_id = bench.store.resolve("@")
-    (shown,) = log.log(bench.context)
+    (shown,) = logged(bench.context)
     assert bench.statuses(run_id)[-1] == stage
     assert (shown.status, shown.is_interrupted) == ("failed", True)
-    assert [m.run_id for m in log.log(bench.context, where="status = failed")] == [run_id]
-    assert not list(log.log(bench.context, where=f"status = {stage}"))
+    assert [m.run_id for m in logged(bench.context, where="status = failed")] == [run_id]
+    assert not list(logged(bench.context, where=f"status = {stage}"))
     assert not bench.run("victim").is_cached
     assert bench.manifest(bench.store.resolve("@")).status == "completed"
 
@@ -217,7 +223,7 @@ def test_a_living_run_is_shown_as_running(bench, monkeypatch):
 
     with bench.store.lease(run_id):
         assert bench.manifest(run_id).status == "running"
-        assert [m.status for m in log.log(bench.context)] == ["running"]
+        assert [m.status for m in logged(bench.context)] == ["running"]
     assert bench.manifest(run_id).status == "failed"
 
 
