@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from cli import data_changes, exits, render, table_changes
+from cli.comparison import Atol, ExitCode, Key, Rows, Rtol
 from cli.context import open_context
 from research.datasets import snapshot as snapshots
 from research.datasets.diff import diff_snapshots
@@ -201,20 +202,11 @@ def checkout(
 def diff(
     a: Annotated[str, typer.Argument(metavar="A", help="a dataset, NAME[@V]")],
     b: Annotated[str, typer.Argument(metavar="B", help="another, or another version")],
-    key: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="match the rows by this column; may be several"),
-    ] = None,
-    atol: Annotated[float, typer.Option(metavar="X", help="numbers so close count as equal")] = 0.0,
-    rtol: Annotated[
-        float, typer.Option(metavar="X", help="and so close, as a fraction of the larger")
-    ] = 0.0,
-    rows: Annotated[
-        int, typer.Option("--rows", min=1, metavar="N", help="show so many rows of each kind")
-    ] = SAMPLES,
-    exit_code: Annotated[
-        bool, typer.Option("--exit-code", help="exit status 1 if anything differs")
-    ] = False,
+    key: Key = None,
+    atol: Atol = 0.0,
+    rtol: Rtol = 0.0,
+    rows: Rows = SAMPLES,
+    exit_code: ExitCode = False,
     as_json: AsJson = False,
 ) -> None:
     """Show what differs between two snapshots: files, columns and rows.

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from cli import diff_document, diff_page, exits, render, table_changes
+from cli.comparison import Atol, ExitCode, Key, Rows, Rtol
 from cli.context import open_context
 from research.context import Context
 from research.errors import BadInput
@@ -25,22 +26,11 @@ def diff(
     ] = False,
     trades: Annotated[bool, typer.Option("--trades", help="the trades only, one by one")] = False,
     code: Annotated[bool, typer.Option("--code", help="the code, line by line")] = False,
-    key: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME", help="match the rows of tables by this column; may be several"
-        ),
-    ] = None,
-    atol: Annotated[float, typer.Option(metavar="X", help="numbers so close count as equal")] = 0.0,
-    rtol: Annotated[
-        float, typer.Option(metavar="X", help="and so close, as a fraction of the larger")
-    ] = 0.0,
-    rows: Annotated[
-        int, typer.Option("--rows", min=1, metavar="N", help="show so many rows of each kind")
-    ] = SAMPLES,
-    exit_code: Annotated[
-        bool, typer.Option("--exit-code", help="exit status 1 if anything differs")
-    ] = False,
+    key: Key = None,
+    atol: Atol = 0.0,
+    rtol: Rtol = 0.0,
+    rows: Rows = SAMPLES,
+    exit_code: ExitCode = False,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON document")] = False,
 ) -> None:
     """Show what differs between two runs: in the question, and in the answer.

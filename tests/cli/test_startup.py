@@ -90,7 +90,14 @@ def test_every_command_is_a_file_with_a_docstring_and_a_function_of_its_name():
         assert summary == summary.strip()
     rest = {"__init__", "app", "context", "exits", "graph", "limits", "look_ahead", "plot"}
     rest |= {"progress", "render", "swept"}
-    rest |= {"because_page", "data_changes", "diff_document", "diff_page", "table_changes"}
+    rest |= {
+        "because_page",
+        "comparison",
+        "data_changes",
+        "diff_document",
+        "diff_page",
+        "table_changes",
+    }
     assert {path.stem for path in folder.glob("*.py")} == set(COMMANDS) | rest
 
 
