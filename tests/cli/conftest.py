@@ -3,13 +3,18 @@
 In a process of its own where that matters; else in ours, which is ten times as fast.
 """
 
+import errno
+import fcntl
 import io
 import json
 import os
+import pty
 import shutil
 import signal
+import struct
 import subprocess
 import sys
+import termios
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -220,3 +225,38 @@ def copied(finished: Ros, tmp_path: Path) -> Ros:
     """Give a copy of the finished workspace, to be changed."""
     shutil.copytree(finished.folder, tmp_path / "copied")
     return Ros(tmp_path / "copied", {})
+
+
+@pytest.fixture(scope="session")
+def on_terminal() -> Callable[..., str]:
+    """Give a function that runs the command on a terminal, and returns what appears there."""
+    return run_on_terminal
+
+
+def run_on_terminal(folder: Path, width: int, *arguments: str, **variables: str) -> str:
+    """Run the command on a terminal of some width; return what appears there."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
+    environment = {k: v for k, v in os.environ.items() if k not in ("TERM", "NO_COLOR")}
+    process = subprocess.Popen(
+        [ROS, *arguments],
+        cwd=folder,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env={**environment, "TERM": "xterm-256color", **variables},
+    )
+    os.close(theirs)
+    parts = []
+    while True:
+        try:
+            part = os.read(ours, 65536)
+        except OSError as error:  # the other side is closed
+            assert error.errno == errno.EIO
+            break
+        if not part:
+            break
+        parts.append(part)
+    os.close(ours)
+    assert process.wait() == 0
+    return b"".join(parts).decode("utf-8").replace("\r\n", "\n")

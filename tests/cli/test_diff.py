@@ -6,15 +6,9 @@ at what changed in them:
     WRITE_PAGES=1 .venv/bin/python -m pytest tests/cli/test_diff.py
 """
 
-import errno
-import fcntl
 import os
-import pty
 import re
-import struct
-import subprocess
 import sys
-import termios
 from dataclasses import replace
 from pathlib import Path
 
@@ -101,35 +95,6 @@ def toy(finished, tmp_path_factory):
     return ros
 
 
-def on_terminal(folder, width, *arguments, **variables):
-    """Run the command on a terminal of some width; return what appears there."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
-    environment = {k: v for k, v in os.environ.items() if k not in ("TERM", "NO_COLOR")}
-    process = subprocess.Popen(
-        [ROS, *arguments],
-        cwd=folder,
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        env={**environment, "TERM": "xterm-256color", **variables},
-    )
-    os.close(theirs)
-    parts = []
-    while True:
-        try:
-            part = os.read(ours, 65536)
-        except OSError as error:  # the other side is closed
-            assert error.errno == errno.EIO
-            break
-        if not part:
-            break
-        parts.append(part)
-    os.close(ours)
-    assert process.wait() == 0
-    return b"".join(parts).decode("utf-8").replace("\r\n", "\n")
-
-
 def held(name, text):
     """Compare with the page that is held; hashes differ from machine to machine."""
     text = re.sub(r"\b[0-9a-f]{10,64}\b", lambda m: "x" * len(m[0]), text)
@@ -150,7 +115,7 @@ def test_a_pipe_gets_the_whole_page(toy, what):
 
 @pytest.mark.parametrize("width", [80, 200])
 @pytest.mark.parametrize("what", ["parameters", "because", "data"])
-def test_a_terminal_gets_what_fits(toy, what, width):
+def test_a_terminal_gets_what_fits(toy, what, width, on_terminal):
     text = on_terminal(toy.folder, width, *WIDE[what])
 
     assert COLOUR.search(text)
@@ -159,7 +124,7 @@ def test_a_terminal_gets_what_fits(toy, what, width):
     held(f"{what}-{width}", plain)
 
 
-def test_without_colour_the_same_page(toy):
+def test_without_colour_the_same_page(toy, on_terminal):
     plain = on_terminal(toy.folder, 80, *WIDE["parameters"], NO_COLOR="1")
 
     assert not COLOUR.search(plain)

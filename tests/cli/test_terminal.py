@@ -1,8 +1,6 @@
 """Terminals and pipes: colour only where it is wanted, whole lines for whoever reads."""
 
-import errno
 import os
-import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -13,41 +11,8 @@ ROS = Path(sys.executable).with_name("ros")
 COLOUR = "\x1b["
 
 
-def on_terminal(folder, *arguments, **variables):
-    """Run the command on a terminal of 60 columns; return what appears there."""
-    import fcntl
-    import struct
-    import termios
-
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 60, 0, 0))
-    environment = {k: v for k, v in os.environ.items() if k not in ("TERM", "NO_COLOR")}
-    process = subprocess.Popen(
-        [ROS, *arguments],
-        cwd=folder,
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        env={**environment, "TERM": "xterm-256color", **variables},
-    )
-    os.close(theirs)
-    parts = []
-    while True:
-        try:
-            part = os.read(ours, 65536)
-        except OSError as error:  # the other side is closed
-            assert error.errno == errno.EIO
-            break
-        if not part:
-            break
-        parts.append(part)
-    os.close(ours)
-    assert process.wait() == 0
-    return b"".join(parts).decode("utf-8").replace("\r\n", "\n")
-
-
-def test_a_terminal_gets_colour_and_is_cut_to_its_width(finished):
-    text = on_terminal(finished.folder, "log")
+def test_a_terminal_gets_colour_and_is_cut_to_its_width(finished, on_terminal):
+    text = on_terminal(finished.folder, 60, "log")
 
     assert COLOUR in text
     for line in text.splitlines():
@@ -66,12 +31,12 @@ def test_a_terminal_gets_colour_and_is_cut_to_its_width(finished):
 
 @pytest.mark.parametrize("variables", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
 @pytest.mark.parametrize("command", [["log"], ["show", "sma"], ["fsck"], ["diff", "sma", "fast"]])
-def test_who_wants_none_gets_none(finished, variables, command):
-    assert COLOUR not in on_terminal(finished.folder, *command, **variables)
+def test_who_wants_none_gets_none(finished, variables, command, on_terminal):
+    assert COLOUR not in on_terminal(finished.folder, 60, *command, **variables)
 
 
-def test_an_empty_no_color_says_nothing(finished):
-    assert COLOUR in on_terminal(finished.folder, "log", NO_COLOR="")
+def test_an_empty_no_color_says_nothing(finished, on_terminal):
+    assert COLOUR in on_terminal(finished.folder, 60, "log", NO_COLOR="")
 
 
 @pytest.mark.parametrize(
